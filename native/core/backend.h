@@ -1,0 +1,48 @@
+// The porting contract: what a device must provide. Everything is called from that device's engine thread only, in order.
+#pragma once
+#include <cstddef>
+#include <string>
+
+#include "ops.h"
+#include "status.h"
+
+namespace tilewise {
+
+// Handed to every op.
+class Context {
+ public:
+  virtual ~Context() = default;
+  // Memory for the duration of this op, 64-byte aligned, not cleared.
+  virtual Status scratch(size_t bytes, void** memory) = 0;
+  // The device's queue of work (cudaStream_t), null on the CPU.
+  virtual void* stream() const { return nullptr; }
+};
+
+// One function an op. The engine knows ops by number; a backend makes its table with TILEWISE_OP_TABLE, which names a missing op.
+using OpFunction = Status (*)(Context&, const void* args);
+
+struct DeviceInfo {
+  std::string kind;         // "cpu", "cuda", "simt"
+  std::string name;         // the processor's or GPU's own name
+  std::string detail;       // instruction sets, threads, compute capability: one line for people
+  size_t memory_bytes = 0;  // what the device can hold
+  int threads = 0;
+  bool native_bf16 = false;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual DeviceInfo info() const = 0;
+  virtual Status allocate(size_t bytes, void** memory) = 0;
+  virtual void release(void* memory, size_t bytes) = 0;
+  virtual Status upload(void* destination, const void* source, size_t bytes) = 0;
+  virtual Status download(void* destination, const void* source, size_t bytes) = 0;
+  virtual Status run(Op op, const void* args, Context& context) = 0;
+  virtual Status synchronize() = 0;
+};
+
+}  // namespace tilewise
+
+// Inside a backend's namespace: declares one function an op, and a table of them.
+#define TILEWISE_DECLARE_OP(name) ::tilewise::Status name(::tilewise::Context&, const ::tilewise::name##_args&);

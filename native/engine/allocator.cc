@@ -1,0 +1,66 @@
+#include "allocator.h"
+
+namespace tilewise {
+
+Allocator::Allocator(Backend& backend, size_t limit) : backend_(backend), limit_(limit ? limit : backend.info().memory_bytes) {}
+
+Allocator::~Allocator() { trim(); }
+
+// Eight classes between two powers of two: at most 12.5 % is wasted, and lengths that vary from batch to batch still meet each other's
+// blocks.
+size_t Allocator::size_class(size_t bytes) {
+  if (bytes <= 512) return 512;
+  size_t power = 512;
+  while (power * 2 < bytes) power *= 2;
+  const size_t step = power / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+Status Allocator::allocate(size_t bytes, void** memory) {
+  *memory = nullptr;
+  if (bytes == 0) return Status::ok();
+  if (bytes > limit_) {
+    return Status::error(Code::out_of_memory, "needs " + std::to_string(bytes) + " bytes, the limit is " + std::to_string(limit_));
+  }
+  const size_t size = size_class(bytes);
+  if (auto found = cache_.find(size); found != cache_.end() && !found->second.empty()) {
+    *memory = found->second.back();
+    found->second.pop_back();
+    statistics_.cached -= static_cast<int64_t>(size);
+  } else {
+    const auto held = static_cast<size_t>(statistics_.live + statistics_.cached);
+    if (held + size > limit_) trim();
+    if (static_cast<size_t>(statistics_.live.load()) + size > limit_) {
+      return Status::error(Code::out_of_memory, "needs " + std::to_string(bytes) + " bytes, " + std::to_string(statistics_.live.load()) +
+                                                    " of " + std::to_string(limit_) + " are live");
+    }
+    Status status = backend_.allocate(size, memory);
+    if (!status && status.code == Code::out_of_memory) {
+      trim();
+      status = backend_.allocate(size, memory);
+    }
+    if (!status) return status;
+  }
+  const int64_t live = statistics_.live += static_cast<int64_t>(size);
+  if (live > statistics_.peak) statistics_.peak = live;
+  return Status::ok();
+}
+
+void Allocator::release(void* memory, size_t bytes) {
+  if (!memory) return;
+  const size_t size = size_class(bytes);
+  statistics_.live -= static_cast<int64_t>(size);
+  statistics_.cached += static_cast<int64_t>(size);
+  cache_[size].push_back(memory);
+}
+
+void Allocator::trim() {
+  for (auto& [size, blocks] : cache_) {
+    for (void* block : blocks) backend_.release(block, size);
+    blocks.clear();
+  }
+  cache_.clear();
+  statistics_.cached = 0;
+}
+
+}  // namespace tilewise

@@ -1,0 +1,60 @@
+// One thread per device. It takes jobs in order, decodes command chunks, and calls the backend. No Node and no CUDA in here.
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <thread>
+
+#include "session.h"
+
+namespace tilewise {
+
+// Words of the command stream that are not ops; ops follow from kFirstOp on, in the table's order. lib/commands.ts writes them.
+enum Command : int32_t {
+  kAllocate = 0,  // slot, dtype | rank << 8 | op << 16, dims…
+  kView = 1,      // slot, base, rank, offset (2 words), dims…, strides (2 words each)…
+  kFree = 2,      // slot
+  kFirstOp = 8,
+};
+
+class Engine {
+ public:
+  Engine(std::unique_ptr<Backend> backend, size_t memory_limit);
+  ~Engine();  // finishes the running op; what closed sessions have queued is skipped, only their memory is given back
+
+  // All of these return at once; the work happens in order on the engine thread.
+  void submit(std::shared_ptr<Session> session, std::vector<int32_t> words);
+  void write(std::shared_ptr<Session> session, int32_t slot, DType source, std::vector<uint8_t> bytes);
+  // Completes with the tensor's elements; low-precision floats are widened to f32 unless raw.
+  void read(std::shared_ptr<Session> session, int32_t slot, bool raw, uint32_t id);
+  void synchronize(std::shared_ptr<Session> session, uint32_t id);
+  void capture(std::shared_ptr<Session> session, uint32_t capture, std::vector<int32_t> words);
+  void replay(std::shared_ptr<Session> session, uint32_t capture, uint64_t counter_base);
+  void release_capture(std::shared_ptr<Session> session, uint32_t capture);
+  void trim();
+  void reset_peak();
+  void close(std::shared_ptr<Session> session);
+
+  const MemoryStatistics& memory() const { return allocator_.statistics(); }
+  size_t memory_limit() const { return allocator_.limit(); }
+  DeviceInfo info() const { return backend_->info(); }
+
+ private:
+  void push(std::function<void()> job);
+  void loop();
+  std::shared_ptr<const Failure> lost() const { return lost_; }
+
+  std::unique_ptr<Backend> backend_;
+  Allocator allocator_;
+  std::shared_ptr<const Failure> lost_;  // set once the device is lost, engine thread only
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> jobs_;
+  bool stop_ = false;
+  std::thread thread_;
+
+  friend class Interpreter;
+};
+
+}  // namespace tilewise

@@ -1,0 +1,214 @@
+#include "interpreter.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace tilewise {
+namespace {
+
+int64_t pair(const int32_t* word) { return static_cast<int64_t>(static_cast<uint32_t>(word[0])) | (static_cast<int64_t>(word[1]) << 32); }
+
+template <class T>
+T& member(void* args, const Field& field) {
+  return *reinterpret_cast<T*>(static_cast<char*>(args) + field.offset);
+}
+template <class T>
+const T& member(const void* args, const Field& field) {
+  return *reinterpret_cast<const T*>(static_cast<const char*>(args) + field.offset);
+}
+
+bool is_list(FieldKind kind) { return kind == FieldKind::in_list || kind == FieldKind::acc_list; }
+bool is_tensor(FieldKind kind) { return kind <= FieldKind::acc_opt; }
+bool is_written(FieldKind kind) {
+  return kind == FieldKind::out || kind == FieldKind::out_opt || kind == FieldKind::acc || kind == FieldKind::acc_opt ||
+         kind == FieldKind::acc_list;
+}
+// Whether a poisoned tensor in this place poisons the op: what is only written may hold anything.
+bool is_read(FieldKind kind) { return kind != FieldKind::out && kind != FieldKind::out_opt; }
+
+}  // namespace
+
+void Interpreter::execute(const int32_t* words, size_t count) {
+  const int32_t* word = words;
+  const int32_t* end = words + count;
+  while (word < end && !session_.closed()) {
+    const int32_t command = *word++;
+    switch (command) {
+      case kAllocate:
+        word = allocate(word);
+        break;
+      case kView:
+        word = view(word);
+        break;
+      case kFree:
+        session_.slots.at(*word++) = Slot{};
+        break;
+      default:
+        word = run(static_cast<Op>(command - kFirstOp), word);
+        break;
+    }
+  }
+}
+
+const int32_t* Interpreter::allocate(const int32_t* word) {
+  const int32_t index = word[0];
+  const auto dtype = static_cast<DType>(word[1] & 0xff);
+  const int rank = (word[1] >> 8) & 0xff;
+  const int op = word[1] >> 16;
+  View view{};
+  view.dtype = dtype;
+  view.rank = rank;
+  int64_t stride = 1;
+  for (int i = rank - 1; i >= 0; --i) {
+    view.dims[i] = word[2 + i];
+    view.strides[i] = stride;
+    stride *= word[2 + i];
+  }
+  Slot& slot = session_.slots.at(index);
+  // A replayed allocation finds last time's block: the tensor that outlives the capture keeps its memory.
+  const size_t bytes = static_cast<size_t>(view.count()) * size_of(dtype);
+  if (slot.buffer && slot.buffer.use_count() == 1 && slot.buffer->bytes == bytes && !slot.failure) {
+    view.data = slot.buffer->data;
+    slot.view = view;
+    return word + 2 + rank;
+  }
+  slot = Slot{};
+  slot.view = view;
+  const char* owner = op == 0 ? "tensor" : kOps[op - kFirstOp].name;
+  void* data = nullptr;
+  Status status = engine_.allocator_.allocate(bytes, &data);
+  if (engine_.lost()) {
+    slot.failure = engine_.lost();
+  } else if (status) {
+    slot.view.data = data;
+    slot.buffer = std::make_shared<Buffer>(engine_.allocator_, data, bytes, owner);
+  } else {
+    slot.failure = std::make_shared<Failure>(
+        Failure{status.code,
+                std::string("[") + owner + "] out of memory: a " + name_of(dtype) + " tensor " + view.shape_string() + " " + status.message,
+                largest_owners()});
+  }
+  return word + 2 + rank;
+}
+
+const int32_t* Interpreter::view(const int32_t* word) {
+  const int32_t index = word[0];
+  const int rank = word[2];
+  Slot* base = session_.slots.find(word[1]);
+  Slot slot;
+  slot.view.rank = rank;
+  if (base) {
+    slot.buffer = base->buffer;
+    slot.failure = base->failure;
+    slot.view.dtype = base->view.dtype;
+    // Offsets count from the start of the buffer, so that a view of a view is no special case.
+    if (base->buffer && base->buffer->data)
+      slot.view.data = static_cast<char*>(base->buffer->data) + pair(word + 3) * static_cast<int64_t>(size_of(base->view.dtype));
+  }
+  for (int i = 0; i < rank; ++i) {
+    slot.view.dims[i] = word[5 + i];
+    slot.view.strides[i] = pair(word + 5 + rank + 2 * i);
+  }
+  session_.slots.at(index) = std::move(slot);
+  return word + 5 + 3 * rank;
+}
+
+const int32_t* Interpreter::run(Op op, const int32_t* word) {
+  const OpInfo& info = kOps[static_cast<int>(op)];
+  alignas(16) char args[kMaxArgsSize] = {};
+  std::shared_ptr<const Failure> failure = engine_.lost();
+  Slot* written[8];
+  int written_count = 0;
+  std::vector<Slot*> written_list;
+  list_views_.clear();
+
+  auto resolve = [&](int32_t index, const Field& field) -> View {
+    Slot* slot = session_.slots.find(index);
+    if (!slot) return absent_view();
+    if (is_read(field.kind) && slot->failure && !failure) failure = slot->failure;
+    if (is_written(field.kind)) {
+      if (field.kind == FieldKind::acc_list)
+        written_list.push_back(slot);
+      else
+        written[written_count++] = slot;
+      if (slot->failure && !failure) failure = slot->failure;  // its allocation failed
+    }
+    return slot->view;
+  };
+
+  // Lists point into one array, whose size is only known after all are decoded: offsets first, pointers at the end.
+  size_t list_starts[8];
+  int lists = 0;
+  for (int i = 0; i < info.field_count; ++i) {
+    const Field& field = info.fields[i];
+    if (is_tensor(field.kind)) {
+      member<View>(args, field) = resolve(*word++, field);
+    } else if (is_list(field.kind)) {
+      const int32_t count = *word++;
+      list_starts[lists++] = list_views_.size();
+      for (int32_t k = 0; k < count; ++k) list_views_.push_back(resolve(*word++, field));
+      member<ViewList>(args, field).count = count;
+    } else if (field.kind == FieldKind::i32 || field.kind == FieldKind::f32) {
+      std::memcpy(static_cast<char*>(static_cast<void*>(args)) + field.offset, word++, 4);
+    } else {
+      uint64_t value = static_cast<uint64_t>(pair(word));
+      if (field.kind == FieldKind::counter) value += counter_base_;
+      member<uint64_t>(args, field) = value;
+      word += 2;
+    }
+  }
+  lists = 0;
+  for (int i = 0; i < info.field_count; ++i)
+    if (is_list(info.fields[i].kind)) member<ViewList>(args, info.fields[i]).items = list_views_.data() + list_starts[lists++];
+
+  if (!failure) {
+    Status status = engine_.backend_->run(op, args, *this);
+    release_scratch();
+    if (!status) {
+      failure = describe(info, args, status);
+      if (status.code == Code::device_lost) engine_.lost_ = failure;
+    }
+  }
+  if (failure) {
+    for (int i = 0; i < written_count; ++i) written[i]->failure = failure;
+    for (Slot* slot : written_list) slot->failure = failure;
+  }
+  return word;
+}
+
+Status Interpreter::scratch(size_t bytes, void** memory) {
+  TILEWISE_RETURN_IF_ERROR(engine_.allocator_.allocate(bytes, memory));
+  scratch_.emplace_back(*memory, bytes);
+  return Status::ok();
+}
+
+void Interpreter::release_scratch() {
+  for (auto& [memory, bytes] : scratch_) engine_.allocator_.release(memory, bytes);
+  scratch_.clear();
+}
+
+std::shared_ptr<const Failure> Interpreter::describe(const OpInfo& op, const void* args, const Status& status) const {
+  std::string detail;
+  for (int i = 0; i < op.field_count; ++i) {
+    const Field& field = op.fields[i];
+    if (!is_tensor(field.kind)) continue;
+    const View& view = member<View>(args, field);
+    if (view) detail += (detail.empty() ? "" : ", ") + std::string(field.name) + " " + name_of(view.dtype) + view.shape_string();
+  }
+  if (status.code == Code::out_of_memory) detail += "; " + largest_owners();
+  return std::make_shared<Failure>(Failure{status.code, std::string("[") + op.name + "] " + status.message, std::move(detail)});
+}
+
+std::string Interpreter::largest_owners() const {
+  std::vector<const Buffer*> buffers;
+  for (const Slot& slot : session_.slots.all())
+    if (slot.buffer && std::find(buffers.begin(), buffers.end(), slot.buffer.get()) == buffers.end()) buffers.push_back(slot.buffer.get());
+  const size_t shown = std::min<size_t>(5, buffers.size());
+  std::partial_sort(buffers.begin(), buffers.begin() + shown, buffers.end(),
+                    [](const Buffer* a, const Buffer* b) { return a->bytes > b->bytes; });
+  std::string text = "live " + std::to_string(engine_.allocator_.statistics().live.load()) + " bytes; largest:";
+  for (size_t i = 0; i < shown; ++i) text += (i ? ", " : " ") + buffers[i]->owner + " " + std::to_string(buffers[i]->bytes);
+  return text;
+}
+
+}  // namespace tilewise

@@ -1,0 +1,30 @@
+// Executes one chunk of command words on one session.
+#pragma once
+#include "engine.h"
+
+namespace tilewise {
+
+class Interpreter final : public Context {
+ public:
+  Interpreter(Engine& engine, Session& session, uint64_t counter_base) : engine_(engine), session_(session), counter_base_(counter_base) {}
+  ~Interpreter() override { release_scratch(); }
+
+  void execute(const int32_t* words, size_t count);
+  Status scratch(size_t bytes, void** memory) override;
+
+ private:
+  const int32_t* allocate(const int32_t* word);
+  const int32_t* view(const int32_t* word);
+  const int32_t* run(Op op, const int32_t* word);
+  void release_scratch();
+  std::shared_ptr<const Failure> describe(const OpInfo& op, const void* args, const Status& status) const;
+  std::string largest_owners() const;
+
+  Engine& engine_;
+  Session& session_;
+  uint64_t counter_base_;
+  std::vector<std::pair<void*, size_t>> scratch_;
+  std::vector<View> list_views_;
+};
+
+}  // namespace tilewise
