@@ -1,6 +1,7 @@
 // The addon's exports: the Session class and the table of ops as data, from which lib/native.generated.ts is made.
 #include <napi.h>
 
+#include "safetensors.h"
 #include "session.h"
 
 namespace tilewise {
@@ -39,6 +40,7 @@ class Addon : public Napi::Addon<Addon> {
   Addon(Napi::Env env, Napi::Object exports) {
     exports.Set("Session", SessionHandle::define(env));
     exports.Set("schema", Napi::Function::New(env, schema, "schema"));
+    register_safetensors(env, exports);
   }
 };
 

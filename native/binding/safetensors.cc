@@ -1,6 +1,6 @@
-#include "binding/safetensors.h"
+#include "safetensors.h"
 
-#include "core/safetensors.h"
+#include "../core/safetensors.h"
 
 namespace tilewise {
 namespace {

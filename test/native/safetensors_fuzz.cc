@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/safetensors.h"
+#include "../../native/core/safetensors.h"
 
 using namespace tilewise::safetensors;
 

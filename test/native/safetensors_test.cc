@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "core/safetensors.h"
+#include "../../native/core/safetensors.h"
 
 using namespace tilewise::safetensors;
 
