@@ -21,3 +21,67 @@ export class DataError extends TilewiseError {
     this.line = where.line
   }
 }
+
+/** Bad arguments of a call: thrown before anything is queued, so nothing is lost. The message begins with the op: `[attention] k must be …`. */
+export class ArgumentError extends TilewiseError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('TILEWISE_ARGUMENT', message, options)
+  }
+}
+
+/** A tensor, capture or module was used after it had been disposed, or a graph after its backward. */
+export class DisposedError extends TilewiseError {
+  constructor(message: string) {
+    super('TILEWISE_DISPOSED', message)
+  }
+}
+
+/** The device does not compute this combination. There is no silent fallback: the caller decides. */
+export class UnsupportedError extends TilewiseError {
+  constructor(message: string) {
+    super('TILEWISE_UNSUPPORTED', message)
+  }
+}
+
+/** What the device could not do, told by the first read that depends on it. `detail` holds the shapes of the failed op's tensors. */
+export class DeviceError extends TilewiseError {
+  readonly detail: string
+
+  constructor(message: string, detail = '', code = 'TILEWISE_DEVICE') {
+    super(code, detail === '' ? message : `${message} (${detail})`)
+    this.detail = detail
+  }
+}
+
+/** Device memory ran out. Recoverable: only the failed op's outputs and what depends on them are lost. `detail` names the largest owners. */
+export class OutOfMemoryError extends DeviceError {
+  constructor(message: string, detail = '') {
+    super(message, detail, 'TILEWISE_OUT_OF_MEMORY')
+  }
+}
+
+/** The device is gone for this process (CUDA's sticky errors). Every later call says so; only a restart helps. */
+export class DeviceLostError extends DeviceError {
+  constructor(message: string, detail = '') {
+    super(`${message}: the device is lost, the process must restart`, detail, 'TILEWISE_DEVICE_LOST')
+  }
+}
+
+/** The native addon could not be loaded. */
+export class LoadError extends TilewiseError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('TILEWISE_LOAD', message, options)
+  }
+}
+
+const deviceErrors: Record<string, (message: string, detail: string) => TilewiseError> = {
+  invalid_argument: (message, detail) => new ArgumentError(detail === '' ? message : `${message} (${detail})`),
+  unsupported: (message, detail) => new UnsupportedError(detail === '' ? message : `${message} (${detail})`),
+  out_of_memory: (message, detail) => new OutOfMemoryError(message, detail),
+  device_lost: (message, detail) => new DeviceLostError(message, detail),
+}
+
+/** The error class for a status code of the native engine. */
+export function deviceError(code: string, message: string, detail: string): TilewiseError {
+  return deviceErrors[code]?.(message, detail) ?? new DeviceError(message, detail)
+}

@@ -18,7 +18,7 @@ fi
 
 out=build-fuzz
 mkdir -p "$out/corpus" "$out/seeds" "$out/crashes"
-flags=(-std=c++17 -g -O1 -Wall -Wextra -fno-omit-frame-pointer -fno-sanitize-recover=all)
+flags=(-std=c++17 -g -O1 -Wall -Wextra -fno-omit-frame-pointer -fno-sanitize-recover=all -Inative)
 "$clang" "${flags[@]}" -fsanitize=address,undefined native/core/safetensors.cc test/native/safetensors_test.cc -o "$out/safetensors_test"
 "$clang" "${flags[@]}" -fsanitize=fuzzer,address,undefined native/core/safetensors.cc test/native/safetensors_fuzz.cc -o "$out/safetensors_fuzz"
 

@@ -12,6 +12,7 @@ struct DeviceOptions {
   int threads = 0;           // 0: all that the process may use
   double memory_limit = 0;   // bytes; 0: the device's own
   std::string isa = "auto";  // cpu only
+  bool poison = false;       // new memory holds NaN: for tests
 };
 
 // The engine for these options, or why there is none. The engine ends when its last holder lets go.

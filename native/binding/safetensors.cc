@@ -1,6 +1,6 @@
-#include "safetensors.h"
+#include "binding/safetensors.h"
 
-#include "../core/safetensors.h"
+#include "core/safetensors.h"
 
 namespace tilewise {
 namespace {

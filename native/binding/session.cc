@@ -58,7 +58,7 @@ Napi::Function SessionHandle::define(Napi::Env env) {
                      });
 }
 
-// new Session({ kind, threads, memoryLimit, isa }, onCompletion)
+// new Session({ kind, threads, memoryLimit, isa, poison }, onCompletion)
 SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SessionHandle>(info) {
   Napi::Env env = info.Env();
   auto given = info[0].As<Napi::Object>();
@@ -67,6 +67,7 @@ SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   options.threads = given.Get("threads").As<Napi::Number>().Int32Value();
   options.memory_limit = given.Get("memoryLimit").As<Napi::Number>().DoubleValue();
   options.isa = given.Get("isa").As<Napi::String>();
+  options.poison = given.Get("poison").As<Napi::Boolean>();
   if (Status status = open_engine(options, &engine_); !status) throw Napi::Error::New(env, status.message);
 
   channel_ = Channel::New(env, info[1].As<Napi::Function>(), "tilewise completions", 0, 1);

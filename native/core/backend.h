@@ -18,7 +18,7 @@ class Context {
   virtual void* stream() const { return nullptr; }
 };
 
-// One function an op. The engine knows ops by number; a backend makes its table with TILEWISE_OP_TABLE, which names a missing op.
+// One function an op. The engine knows ops by number; a backend makes its table from ops.def.
 using OpFunction = Status (*)(Context&, const void* args);
 
 struct DeviceInfo {
@@ -36,6 +36,7 @@ class Backend {
   virtual DeviceInfo info() const = 0;
   virtual Status allocate(size_t bytes, void** memory) = 0;
   virtual void release(void* memory, size_t bytes) = 0;
+  virtual void poison(void* memory, size_t bytes) = 0;  // fills with NaN, for tests
   virtual Status upload(void* destination, const void* source, size_t bytes) = 0;
   virtual Status download(void* destination, const void* source, size_t bytes) = 0;
   virtual Status run(Op op, const void* args, Context& context) = 0;
@@ -43,6 +44,3 @@ class Backend {
 };
 
 }  // namespace tilewise
-
-// Inside a backend's namespace: declares one function an op, and a table of them.
-#define TILEWISE_DECLARE_OP(name) ::tilewise::Status name(::tilewise::Context&, const ::tilewise::name##_args&);

@@ -107,10 +107,13 @@ struct Gelu {
 };
 // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): GPT-2's
 struct GeluTanh {
-  static TILEWISE_SCALAR float f(float x) { return 0.5f * x * (1.0f + scalar::tanh(0.79788456080286536f * (x + 0.044715f * x * x * x))); }
+  static TILEWISE_SCALAR float inner(float x) { return 0.79788456080286536f * (x + 0.044715f * x * x * x); }
+  // (1 + tanh u) / 2 = sigmoid(2u), which keeps its precision where tanh u is close to -1.
+  static TILEWISE_SCALAR float f(float x) { return x * scalar::sigmoid(2.0f * inner(x)); }
   static TILEWISE_SCALAR float df(float x) {
-    const float t = scalar::tanh(0.79788456080286536f * (x + 0.044715f * x * x * x));
-    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.79788456080286536f * (1.0f + 3.0f * 0.044715f * x * x);
+    const float u = inner(x), e = scalar::exp(-2.0f * (u < 0 ? -u : u));
+    const float sech2 = 4.0f * e / ((1.0f + e) * (1.0f + e));  // 1 - tanh^2 u cancels for large u
+    return scalar::sigmoid(2.0f * u) + 0.5f * x * sech2 * 0.79788456080286536f * (1.0f + 3.0f * 0.044715f * x * x);
   }
 };
 struct Silu {

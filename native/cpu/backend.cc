@@ -85,6 +85,7 @@ class CpuBackend final : public Backend {
     return Status::ok();
   }
   void release(void* memory, size_t) override { std::free(memory); }
+  void poison(void* memory, size_t bytes) override { std::memset(memory, 0xff, bytes); }
 
   Status upload(void* destination, const void* source, size_t bytes) override { return move(destination, source, bytes); }
   Status download(void* destination, const void* source, size_t bytes) override { return move(destination, source, bytes); }

@@ -2,7 +2,8 @@
 
 namespace tilewise {
 
-Allocator::Allocator(Backend& backend, size_t limit) : backend_(backend), limit_(limit ? limit : backend.info().memory_bytes) {}
+Allocator::Allocator(Backend& backend, size_t limit, bool poison)
+    : backend_(backend), limit_(limit ? limit : backend.info().memory_bytes), poison_(poison) {}
 
 Allocator::~Allocator() { trim(); }
 
@@ -41,6 +42,7 @@ Status Allocator::allocate(size_t bytes, void** memory) {
     }
     if (!status) return status;
   }
+  if (poison_) backend_.poison(*memory, size);
   const int64_t live = statistics_.live += static_cast<int64_t>(size);
   if (live > statistics_.peak) statistics_.peak = live;
   return Status::ok();

@@ -21,7 +21,8 @@ struct MemoryStatistics {
 class Allocator {
  public:
   // limit: the most bytes live and cached together; 0 takes the backend's own memory size.
-  Allocator(Backend& backend, size_t limit);
+  // poison: what is handed out holds NaN, so that an element no op wrote shows.
+  Allocator(Backend& backend, size_t limit, bool poison);
   ~Allocator();
 
   // Rounds bytes up to its size class. A request of 0 bytes gives null. On exhaustion the cache is given back and the request tried again.
@@ -37,6 +38,7 @@ class Allocator {
  private:
   Backend& backend_;
   size_t limit_;
+  bool poison_;
   std::map<size_t, std::vector<void*>> cache_;
   MemoryStatistics statistics_;
 };

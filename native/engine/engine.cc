@@ -32,8 +32,8 @@ std::shared_ptr<const Failure> failure_of(const Status& status, const char* wher
 
 }  // namespace
 
-Engine::Engine(std::unique_ptr<Backend> backend, size_t memory_limit)
-    : backend_(std::move(backend)), allocator_(*backend_, memory_limit), thread_([this] { loop(); }) {}
+Engine::Engine(std::unique_ptr<Backend> backend, size_t memory_limit, bool poison)
+    : backend_(std::move(backend)), allocator_(*backend_, memory_limit, poison), thread_([this] { loop(); }) {}
 
 Engine::~Engine() {
   {

@@ -19,7 +19,7 @@ enum Command : int32_t {
 
 class Engine {
  public:
-  Engine(std::unique_ptr<Backend> backend, size_t memory_limit);
+  Engine(std::unique_ptr<Backend> backend, size_t memory_limit, bool poison);
   ~Engine();  // finishes the running op; what closed sessions have queued is skipped, only their memory is given back
 
   // All of these return at once; the work happens in order on the engine thread.

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "../../native/core/safetensors.h"
+#include "core/safetensors.h"
 
 using namespace tilewise::safetensors;
 

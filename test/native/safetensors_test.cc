@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "../../native/core/safetensors.h"
+#include "core/safetensors.h"
 
 using namespace tilewise::safetensors;
 
@@ -132,8 +132,6 @@ std::vector<Case> cases() {
       {"no shape", file(R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", 1), Code::InvalidHeaderDeserialization},
       {"no data_offsets", file(R"({"a":{"dtype":"U8","shape":[1]}})", 1), Code::InvalidHeaderDeserialization},
       {"unknown field", file("{\"test\":{" + i32 + ",\"data_offsets\":[0,16],\"stride\":[2,1]}}", 16), Code::InvalidHeaderDeserialization},
-      {"unknown field of a string", file("{\"test\":{\"layout\":\"F32\"," + i32 + ",\"data_offsets\":[0,16]}}", 16),
-       Code::InvalidHeaderDeserialization},
       {"nesting in an unknown field", file("{\"a\":{\"x\":" + repeated("[", 100'000) + repeated("]", 100'000) + "}}", 0),
        Code::InvalidHeaderDeserialization},
       {"nested objects", file(repeated("{\"a\":", 100'000) + "1" + repeated("}", 100'000), 0), Code::InvalidHeaderDeserialization},
@@ -192,8 +190,7 @@ std::vector<Case> cases() {
       {"one offset", file(one("U8", "[1]", "[0]"), 1), Code::InvalidOffset},
       {"three offsets", file(one("U8", "[1]", "[0,1,2]"), 1), Code::InvalidOffset},
       {"offsets are a string", file(one("U8", "[1]", "\"0,1\""), 1), Code::InvalidOffset},
-      {"end before begin", file("{" + tensor("a", "U8", "[1]", "[0,1]") + "," + tensor("b", "U8", "[1]", "[1,0]") + "}", 1),
-       Code::InvalidOffset},
+      {"end before begin", file(one("U8", "[0]", "[1,0]"), 1), Code::InvalidOffset},
       {"hole at the start", file(one("U8", "[1]", "[1,2]"), 2), Code::InvalidOffset},
       {"hole between", file("{" + tensor("a", "U8", "[1]", "[0,1]") + "," + tensor("b", "U8", "[1]", "[2,3]") + "}", 3),
        Code::InvalidOffset},

@@ -1,0 +1,123 @@
+/**
+ * The command stream of one device. Ops write words here; one `submit` carries many of them to the device's engine thread. Nothing in this
+ * file waits, and nothing allocates per op.
+ */
+import type { DType } from './dtype.ts'
+import { dtypeIds } from './dtype.ts'
+
+/** native/engine/engine.h, enum Command */
+const ALLOCATE = 0
+const VIEW = 1
+const FREE = 2
+
+/** Enough ops that a submission costs little beside them, few enough that the device starts while JavaScript still records. */
+const OPS_PER_SUBMIT = 64
+
+export class CommandStream {
+  words = new Int32Array(4096)
+  floats = new Float32Array(this.words.buffer)
+  #length = 0
+  #ops = 0
+  #scheduled = false
+  #capturing = false
+  readonly #submit: (words: Int32Array, count: number) => void
+  readonly #scheduledFlush = () => {
+    this.#scheduled = false
+    if (!this.#capturing) this.flush()
+  }
+
+  constructor(submit: (words: Int32Array, count: number) => void) {
+    this.#submit = submit
+  }
+
+  /** Makes room for `count` words and returns the index of the first. */
+  begin(count: number): number {
+    if (this.#length + count > this.words.length) this.#grow(count)
+    return this.#length
+  }
+
+  /** Ends an op's words at `index`; submits now and then. */
+  end(index: number): void {
+    this.#length = index
+    if (this.#capturing) return
+    if (++this.#ops >= OPS_PER_SUBMIT) this.flush()
+    else if (!this.#scheduled) {
+      // Work that nobody awaits must start too.
+      this.#scheduled = true
+      queueMicrotask(this.#scheduledFlush)
+    }
+  }
+
+  allocate(slot: number, dtype: DType, shape: readonly number[], op: number): void {
+    const rank = shape.length
+    let i = this.begin(3 + rank)
+    const w = this.words
+    w[i++] = ALLOCATE
+    w[i++] = slot
+    w[i++] = dtypeIds[dtype] | (rank << 8) | (op << 16)
+    for (let d = 0; d < rank; d++) w[i++] = shape[d] as number
+    this.#length = i
+  }
+
+  /** `offset` and `strides` count elements of the base's buffer. */
+  view(slot: number, base: number, shape: readonly number[], strides: readonly number[], offset: number): void {
+    const rank = shape.length
+    let i = this.begin(6 + 3 * rank)
+    const w = this.words
+    w[i++] = VIEW
+    w[i++] = slot
+    w[i++] = base
+    w[i++] = rank
+    w[i++] = offset
+    w[i++] = Math.floor(offset / 0x100000000)
+    for (let d = 0; d < rank; d++) w[i++] = shape[d] as number
+    for (let d = 0; d < rank; d++) {
+      w[i++] = strides[d] as number
+      w[i++] = Math.floor((strides[d] as number) / 0x100000000)
+    }
+    this.end(i)
+  }
+
+  free(slot: number): void {
+    let i = this.begin(2)
+    this.words[i++] = FREE
+    this.words[i++] = slot
+    this.end(i)
+  }
+
+  /** Hands over what has been written. */
+  flush(): void {
+    if (this.#length === 0) return
+    const length = this.#length
+    this.#length = 0
+    this.#ops = 0
+    this.#submit(this.words, length)
+  }
+
+  /** From here on words are kept, not submitted, until `endCapture` takes them. */
+  beginCapture(): void {
+    this.flush()
+    this.#capturing = true
+  }
+
+  endCapture(): Int32Array {
+    const captured = this.words.slice(0, this.#length)
+    this.#length = 0
+    this.#ops = 0
+    this.#capturing = false
+    return captured
+  }
+
+  get capturing(): boolean {
+    return this.#capturing
+  }
+
+  #grow(count: number): void {
+    if (!this.#capturing) this.flush()
+    if (this.#length + count <= this.words.length) return
+    const grown = new Int32Array(Math.max(this.words.length * 2, this.#length + count))
+    grown.set(this.words.subarray(0, this.#length))
+    this.words = grown
+    this.floats = new Float32Array(grown.buffer)
+  }
+}

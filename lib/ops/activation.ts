@@ -1,0 +1,28 @@
+import type { ArrayOps } from './reference.ts'
+
+/** native/core/scalar.h, enum Activation */
+export const activationIds = { none: 0, relu: 1, gelu: 2, geluTanh: 3, silu: 4, relu2: 5 } as const
+export type Activation = keyof typeof activationIds
+export const activations = Object.keys(activationIds) as Activation[]
+
+/** What each activation means. */
+export function activationReference<T>(F: ArrayOps<T>, kind: Activation, x: T): T {
+  switch (kind) {
+    case 'none':
+      return x
+    case 'relu':
+      return F.maximum(x, 0)
+    case 'gelu':
+      return F.mul(F.mul(x, 0.5), F.add(F.erf(F.mul(x, Math.SQRT1_2)), 1))
+    case 'geluTanh': {
+      const inner = F.mul(F.add(x, F.mul(F.mul(F.mul(x, x), x), 0.044715)), Math.sqrt(2 / Math.PI))
+      return F.mul(F.mul(x, 0.5), F.add(F.tanh(inner), 1))
+    }
+    case 'silu':
+      return F.div(x, F.add(F.exp(F.neg(x)), 1))
+    case 'relu2': {
+      const positive = F.maximum(x, 0)
+      return F.mul(positive, positive)
+    }
+  }
+}

@@ -1,0 +1,61 @@
+/** Checks shared by the ops' `infer`. Messages read `[op] argument must be …, is …`. */
+import type { DType } from '../dtype.ts'
+import { isFloat } from '../dtype.ts'
+import { ArgumentError } from '../errors.ts'
+import { type Shape, Tensor } from '../tensor.ts'
+
+export const formatShape = (shape: Shape) => `[${shape.join(', ')}]`
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
+}
+
+export function expectTensor(op: string, name: string, value: unknown): asserts value is Tensor {
+  if (!(value instanceof Tensor)) throw new ArgumentError(`[${op}] ${name} must be a Tensor, is ${value === null ? 'null' : typeof value}`)
+}
+
+/** `expected` may hold -1 for any size. */
+export function expectShape(op: string, name: string, tensor: Tensor, expected: readonly number[]): void {
+  const { shape } = tensor
+  if (shape.length === expected.length && expected.every((dimension, i) => dimension === -1 || dimension === shape[i])) return
+  const text = expected.map(dimension => (dimension === -1 ? '*' : dimension)).join(', ')
+  throw new ArgumentError(`[${op}] ${name} must be [${text}], is ${formatShape(shape)}`)
+}
+
+export function expectDType(op: string, name: string, tensor: Tensor, ...allowed: readonly DType[]): void {
+  if (!allowed.includes(tensor.dtype))
+    throw new ArgumentError(`[${op}] ${name} must have dtype ${allowed.join(' or ')}, is ${tensor.dtype}`)
+}
+
+export function expectFloat(op: string, name: string, tensor: Tensor): void {
+  if (!isFloat(tensor.dtype)) throw new ArgumentError(`[${op}] ${name} must have a float dtype, is ${tensor.dtype}`)
+}
+
+/** A dimension counted from the end when negative. */
+export function expectDim(op: string, name: string, dim: number, rank: number): number {
+  const index = dim < 0 ? dim + rank : dim
+  if (!Number.isInteger(index) || index < 0 || index >= rank)
+    throw new ArgumentError(`[${op}] ${name} must be from ${-rank} to ${rank - 1} for ${rank} dimensions, is ${dim}`)
+  return index
+}
+
+/** A number in [low, high]. */
+export function expectRange(op: string, name: string, value: number, low: number, high: number): void {
+  if (!(value >= low && value <= high)) throw new ArgumentError(`[${op}] ${name} must be from ${low} to ${high}, is ${value}`)
+}
+
+/** NumPy's broadcasting of two shapes. */
+export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
+  const rank = Math.max(a.length, b.length)
+  const result = new Array<number>(rank)
+  for (let i = 1; i <= rank; i++) {
+    const x = a[a.length - i] ?? 1
+    const y = b[b.length - i] ?? 1
+    if (x !== y && x !== 1 && y !== 1)
+      throw new ArgumentError(`[${op}] b must broadcast with a: shapes ${formatShape(a)} and ${formatShape(b)} differ at dimension ${-i}`)
+    result[rank - i] = x === 1 ? y : x
+  }
+  return result
+}
