@@ -90,8 +90,8 @@ export class Tokenizer {
   /** Ids of a text. Words that the vocabulary lacks become the unknown token. */
   encode(text: string, options: EncodeOptions = {}): number[] {
     const { ids } = this.#inner.encode(text, { add_special_tokens: false })
-    if (options.addBos) ids.unshift(this.#need('bos'))
-    if (options.addEos) ids.push(this.#need('eos'))
+    if (options.addBos) ids.unshift(this.specialId('bos'))
+    if (options.addEos) ids.push(this.specialId('eos'))
     return ids
   }
 
@@ -129,16 +129,18 @@ export class Tokenizer {
     return this.#token(id, 'id')
   }
 
+  /** Id of a special token. Throws `DataError` if the tokenizer has none for this role; `special` has undefined then. */
+  specialId(role: keyof SpecialIds): number {
+    const id = this.special[role]
+    const names: Record<keyof SpecialIds, string> = { pad: 'padding', unk: 'unknown', bos: 'begin-of-sentence', eos: 'end-of-sentence' }
+    if (id === undefined) throw new DataError(`this tokenizer has no ${names[role]} token`)
+    return id
+  }
+
   #token(id: number, name: string): string {
     const token = Number.isInteger(id) ? this.#inner.id_to_token(id) : undefined
     if (token === undefined) throw new DataError(`${name} must be an id from 0 to ${this.vocabSize - 1}, is ${id}`)
     return token
-  }
-
-  #need(role: 'bos' | 'eos'): number {
-    const id = this.special[role]
-    if (id === undefined) throw new DataError(`this tokenizer has no ${role === 'bos' ? 'begin' : 'end'}-of-sentence token`)
-    return id
   }
 
   /** The roles of special tokens stand where Hugging Face keeps them: the model (unknown), the padding, and the template around a sentence. */

@@ -338,6 +338,8 @@ describe('Tokenizer.load', () => {
     expect(tokenizer.special).toEqual({ pad: undefined, unk: 0, bos: 1, eos: 2 })
     expect(tokenizer.encode('Teas', { addBos: true, addEos: true })).toEqual([1, 3, 4, 2])
     expect(tokenizer.decode([3, 4])).toBe('teas')
+    expect(tokenizer.specialId('eos')).toBe(2)
+    expect(() => tokenizer.specialId('pad')).toThrow('this tokenizer has no padding token')
     const bare = new Tokenizer(JSON.stringify({ ...json, post_processor: null }))
     expect(() => bare.encode('tea', { addEos: true })).toThrow('this tokenizer has no end-of-sentence token')
   })
