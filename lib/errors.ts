@@ -22,6 +22,24 @@ export class DataError extends TilewiseError {
   }
 }
 
+/**
+ * A safetensors file or index that cannot be read or written. `reason` is stable: for a bad header the name of the reference's error where it has
+ * one (`HeaderTooLarge`, `InvalidOffset`, …; all of them in native/core/safetensors.h), else `Io`, `NotAFile`, `FileChanged`, `Closed`,
+ * `TensorNotFound`, `TensorTooLarge`, `InvalidTensorView`, `InvalidName`, `InvalidIndex`, `MissingTensor`, `UnexpectedTensor`.
+ */
+export class SafetensorsError extends TilewiseError {
+  readonly reason: string
+  readonly file: string
+  readonly tensor: string | undefined
+
+  constructor(reason: string, message: string, where: { file: string; tensor?: string | undefined }, options?: ErrorOptions) {
+    super('TILEWISE_SAFETENSORS', `${where.file}: ${message}`, options)
+    this.reason = reason
+    this.file = where.file
+    this.tensor = where.tensor
+  }
+}
+
 /** Bad arguments of a call: thrown before anything is queued, so nothing is lost. The message begins with the op: `[attention] k must be …`. */
 export class ArgumentError extends TilewiseError {
   constructor(message: string, options?: ErrorOptions) {

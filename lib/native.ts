@@ -42,9 +42,17 @@ export interface OpSchema {
   fields: { name: string; kind: string }[]
 }
 
+/** native/binding/safetensors.h */
+export interface SafetensorsHeader {
+  dataOffset: number
+  metadata: [string, string][]
+  tensors: { name: string; dtype: string; shape: number[]; begin: number; end: number }[]
+}
+
 interface Native {
   Session: new (options: NativeOptions, completed: CompletionCallback) => NativeSession
   schema(): OpSchema[]
+  parseSafetensorsHeader(bytes: Uint8Array, fileSize: number): SafetensorsHeader
 }
 
 function loadNative(): Native {
