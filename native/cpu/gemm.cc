@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <string>
 
+#include "gemm_amx.h"
 #include "gemm_bf16.h"
 #include "gemm_epilogue.h"
+#include "scratch.h"
 
 namespace tilewise::cpu {
 namespace {
@@ -46,34 +47,7 @@ Status validate(const Gemm& g, const Epilogue& e) {
   return validate_beside("ld of residual", e.residual.data, e.residual.dtype, e.residual.ld, g.n);
 }
 
-// --- memory that a thread keeps from call to call: fresh pages would cost more than the products written to them
-
-class Scratch {
- public:
-  ~Scratch() { std::free(data_); }
-  float* floats(int64_t count) {
-    if (count > capacity_) {
-      std::free(data_);
-      data_ = std::aligned_alloc(64, (static_cast<size_t>(count) * sizeof(float) + 63) / 64 * 64);
-      capacity_ = data_ ? count : 0;
-    }
-    return static_cast<float*>(data_);
-  }
-  // What an unusually large operand needed is not kept.
-  void trim(int64_t count) {
-    if (capacity_ <= count) return;
-    std::free(data_);
-    data_ = nullptr;
-    capacity_ = 0;
-  }
-
- private:
-  void* data_ = nullptr;
-  int64_t capacity_ = 0;
-};
-
 thread_local Scratch product_scratch, a_scratch, b_scratch;
-constexpr int64_t kKeep = int64_t{16} << 20;  // floats
 
 Status no_memory(int64_t floats) {
   return Status::error(Code::out_of_memory, "[gemm] no memory for " + std::to_string(floats * 4) + " bytes of scratch");
@@ -121,7 +95,7 @@ Status run_block(const Gemm& g, Block block, const void* a, const void* b, void*
   constexpr int64_t kScratch = int64_t{256} << 10, kLeastRows = 128;
   const int64_t step = std::max(kLeastRows, kScratch / block.columns);
   const int64_t size = std::min(step, block.rows) * block.columns;
-  float* product = product_scratch.floats(size);
+  float* product = product_scratch.take<float>(size);
   if (!product) return no_memory(size);
   Block part = block;
   part.product = product;
@@ -132,7 +106,7 @@ Status run_block(const Gemm& g, Block block, const void* a, const void* b, void*
     TILEWISE_RETURN_IF_ERROR(multiply(g, part.rows, part.columns, 1, 0, from_row(part.row), right, product, block.columns));
     finish(part, g, c, e);
   }
-  product_scratch.trim(kKeep);
+  product_scratch.trim();
   return Status::ok();
 }
 
@@ -191,7 +165,7 @@ std::atomic<int> chosen_path{-1};
 
 // x [rows, columns] as packed f32; rows are what is stored.
 Status widened(const void* x, int64_t rows, int64_t columns, int64_t ld, Scratch& scratch, const void** y) {
-  float* to = scratch.floats(rows * columns);
+  float* to = scratch.take<float>(rows * columns);
   if (!to) return no_memory(rows * columns);
   Gemm copy;  // C = 0 + residual
   copy.ldc = copy.n = columns;
@@ -215,13 +189,15 @@ Status widened(const void* x, int64_t rows, int64_t columns, int64_t ld, Scratch
 Bf16Path bf16_path() {
   int path = chosen_path.load(std::memory_order_relaxed);
   if (path < 0) {
-    path = static_cast<int>(can_multiply_bf16() ? Bf16Path::onednn : Bf16Path::through_f32);
+    const Bf16Path best = has_amx() ? Bf16Path::amx : can_multiply_bf16() ? Bf16Path::onednn : Bf16Path::through_f32;
+    path = static_cast<int>(best);
     chosen_path.store(path, std::memory_order_relaxed);
   }
   return static_cast<Bf16Path>(path);
 }
 
 bool set_bf16_path(Bf16Path path) {
+  if (path == Bf16Path::amx && !has_amx()) return false;
   if (path == Bf16Path::onednn && !can_multiply_bf16()) return false;
   chosen_path.store(static_cast<int>(path), std::memory_order_relaxed);
   return true;
@@ -232,7 +208,14 @@ Status gemm(const Gemm& g, const void* a, const void* b, void* c, const Epilogue
   if (g.m == 0 || g.n == 0) return Status::ok();
   if (!c || (g.k > 0 && (!a || !b))) return Status::error(Code::invalid_argument, "[gemm] a, b and c must not be null");
   const bool bf16_a = g.dtype_a == DType::bf16, bf16_b = g.dtype_b == DType::bf16;
-  if (g.k == 0 || (!bf16_a && !bf16_b) || (bf16_a && bf16_b && bf16_path() != Bf16Path::through_f32)) return run_grid(g, a, b, c, e);
+  if (g.k == 0 || (!bf16_a && !bf16_b)) return run_grid(g, a, b, c, e);
+  if (bf16_a && bf16_b && bf16_path() == Bf16Path::amx) {
+    bool done = false;
+    TILEWISE_RETURN_IF_ERROR(amx_gemm(g, static_cast<const bf16*>(a), static_cast<const bf16*>(b), c, e, &done));
+    if (done) return Status::ok();
+  }
+  static const bool onednn_bf16 = can_multiply_bf16();
+  if (bf16_a && bf16_b && onednn_bf16 && bf16_path() != Bf16Path::through_f32) return run_grid(g, a, b, c, e);
 
   Gemm wide = g;
   wide.dtype_a = wide.dtype_b = DType::f32;
@@ -247,8 +230,8 @@ Status gemm(const Gemm& g, const void* a, const void* b, void* c, const Epilogue
     wide.ldb = columns;
   }
   const Status status = run_grid(wide, a, b, c, e);
-  a_scratch.trim(kKeep);
-  b_scratch.trim(kKeep);
+  a_scratch.trim();
+  b_scratch.trim();
   return status;
 }
 

@@ -55,7 +55,8 @@ Status batched_gemm(const Gemm& g, const Batch& batch, const void* a, const void
 
 // How products of two bf16 matrices are computed.
 enum class Bf16Path {
-  onednn,       // bf16 instructions, by oneDNN
+  amx,          // our kernels for the tile unit; shapes too thin for it take the next path
+  onednn,       // bf16 vector instructions, by oneDNN
   through_f32,  // operands widened, f32 product: any x86-64
 };
 // The fastest path of this processor; also what doctor reports.
