@@ -1,6 +1,7 @@
 /** What JavaScript spends to record one op: the part that runs on the thread of the user's server. Goal: at most 1 µs at the median. */
-import { binary } from '../../lib/ops/binary.ts'
+
 import { device, noGrad, scope, type Tensor, zeros } from '../../lib/index.ts'
+import { binary } from '../../lib/ops/binary.ts'
 
 const OPS = 64
 const REPEATS = 2000

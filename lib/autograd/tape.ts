@@ -97,38 +97,113 @@ function backwardOrder(root: TapeNode): TapeNode[] {
   return [...seen].sort((a, b) => b.sequence - a.sequence)
 }
 
-/** Sums made here are nobody else's, so a third gradient is added in place; a first one may be on its way to other inputs too. */
-const sums = new WeakSet<Tensor>()
+/** One backward pass: gradients on their way, and who may free them. */
+class BackwardPass {
+  /** What the pass made itself and has not freed. */
+  readonly #made = new Set<Owned>()
+  /** In how many places a gradient waits: an op may hand one tensor to several inputs. */
+  readonly #waiting = new Map<Tensor, number>()
+  /** Sums made here wait in one place only, so a third gradient is added in place. */
+  readonly #sums = new Set<Tensor>()
 
-function add(into: Tensor, gradient: Tensor): Tensor {
-  if (sums.has(into)) {
-    accumulateInto({ x: gradient, y: into })
-    return into
+  run(root: Tensor, gradient: Tensor | undefined): void {
+    const order = root.node === undefined ? [] : backwardOrder(root.node as TapeNode)
+    for (const node of order) {
+      if (node.state !== 'recorded')
+        throw new DisposedError(`[backward] the graph of ${node.name} has been used by an earlier backward: run the forward again`)
+    }
+    try {
+      withAmbient({ owned: this.#made, recordsGradients: false }, () => {
+        this.#deliver(root, this.#start(root, gradient))
+        this.#freeIdle()
+      })
+      for (const node of order) this.#step(node)
+    } finally {
+      for (const node of order) node.gradients = []
+      for (const left of this.#made) left.dispose()
+    }
   }
-  const sum = allocate(into.device, into.shape, into.dtype)
-  binary({ a: into, b: gradient, y: sum, kind: 0 })
-  sums.add(sum)
-  return sum
-}
 
-function deliver(input: Tensor, gradient: Tensor): void {
-  if (input.node === undefined) {
-    accumulateInto({ x: gradient, y: gradientOf(input) })
-    return
+  #start(root: Tensor, gradient: Tensor | undefined): Tensor {
+    if (gradient?.dtype === root.dtype && gradient.isContiguous) return gradient
+    const start = allocate(root.device, root.shape, root.dtype)
+    if (gradient === undefined) fill({ y: start, value: 1 })
+    else copy({ x: gradient, y: start })
+    return start
   }
-  let arriving = gradient
-  if (arriving.dtype !== input.dtype) {
-    arriving = allocate(input.device, input.shape, input.dtype)
-    copy({ x: gradient, y: arriving })
+
+  #step(node: TapeNode): void {
+    const arrived = node.gradients
+    if (arrived.some(gradient => gradient !== undefined)) {
+      const fresh = new Set<Owned>()
+      withAmbient({ owned: fresh, recordsGradients: false }, () => {
+        const flowing = node.backward(arrived)
+        for (const [index, input] of node.inputs.entries()) {
+          const gradient = flowing[index]
+          if (input && gradient) this.#deliver(input, gradient)
+        }
+      })
+      for (const made of fresh) {
+        if (this.#waiting.has(made as Tensor)) this.#made.add(made)
+        else made.dispose()
+      }
+    }
+    for (const gradient of arrived) if (gradient) this.#release(gradient)
+    node.gradients = []
+    node.free('used')
   }
-  const node = input.node as TapeNode
-  const before = node.gradients[input.outputIndex]
-  node.gradients[input.outputIndex] = before === undefined ? arriving : add(before, arriving)
+
+  #deliver(input: Tensor, gradient: Tensor): void {
+    if (input.node === undefined) {
+      accumulateInto({ x: gradient, y: gradientOf(input) })
+      return
+    }
+    let arriving = gradient
+    if (arriving.dtype !== input.dtype) {
+      arriving = allocate(input.device, input.shape, input.dtype)
+      copy({ x: gradient, y: arriving })
+    }
+    const { gradients } = input.node as TapeNode
+    const before = gradients[input.outputIndex]
+    if (before === undefined) {
+      gradients[input.outputIndex] = arriving
+      this.#waiting.set(arriving, (this.#waiting.get(arriving) ?? 0) + 1)
+    } else if (this.#sums.has(before)) {
+      accumulateInto({ x: arriving, y: before })
+    } else {
+      const sum = allocate(before.device, before.shape, before.dtype)
+      binary({ a: before, b: arriving, y: sum, kind: 0 })
+      gradients[input.outputIndex] = sum
+      this.#sums.add(sum)
+      this.#waiting.set(sum, 1)
+      this.#release(before)
+    }
+  }
+
+  /** One place less waits for `gradient`; the last one frees it, if the pass made it. */
+  #release(gradient: Tensor): void {
+    const places = (this.#waiting.get(gradient) ?? 1) - 1
+    if (places > 0) {
+      this.#waiting.set(gradient, places)
+      return
+    }
+    this.#waiting.delete(gradient)
+    if (this.#made.delete(gradient)) gradient.dispose()
+  }
+
+  #freeIdle(): void {
+    for (const made of this.#made) {
+      if (this.#waiting.has(made as Tensor)) continue
+      this.#made.delete(made)
+      made.dispose()
+    }
+  }
 }
 
 /**
  * Adds d`root`/d`leaf` to the `grad` of every leaf that requires one. `gradient` defaults to 1 and must be given unless `root` has one element.
- * A graph serves one backward. Throws ArgumentError if `root` requires no gradient or `gradient` has another shape.
+ * A graph serves one backward. Throws ArgumentError if `root` requires no gradient or `gradient` has another shape, DisposedError if the graph
+ * was used before.
  */
 export function backward(root: Tensor, gradient?: Tensor): void {
   assertLive(root, 'backward')
@@ -139,51 +214,5 @@ export function backward(root: Tensor, gradient?: Tensor): void {
     )
   if (gradient && (gradient.shape.length !== root.shape.length || gradient.shape.some((dimension, i) => dimension !== root.shape[i])))
     throw new ArgumentError(`[backward] gradient must be [${root.shape.join(', ')}], is [${gradient.shape.join(', ')}]`)
-  const owned = new Set<Owned>()
-  withAmbient({ owned, recordsGradients: false }, () => {
-    let start = gradient
-    if (start === undefined) {
-      start = allocate(root.device, root.shape, root.dtype)
-      fill({ y: start, value: 1 })
-    } else if (start.dtype !== root.dtype || !start.isContiguous) {
-      const converted = allocate(root.device, root.shape, root.dtype)
-      copy({ x: start, y: converted })
-      start = converted
-    }
-    if (root.node === undefined) {
-      deliver(root, start)
-      return
-    }
-    const order = backwardOrder(root.node as TapeNode)
-    for (const node of order) {
-      if (node.state !== 'recorded')
-        throw new DisposedError(`[backward] the graph of ${node.name} has been used by an earlier backward: run the forward again`)
-    }
-    deliver(root, start)
-    for (const node of order) {
-      if (node.gradients.some(gradient => gradient !== undefined)) {
-        const gradients = node.backward(node.gradients)
-        for (const [index, input] of node.inputs.entries()) {
-          const flowing = gradients[index]
-          if (input && flowing) deliver(input, flowing)
-        }
-      }
-      node.gradients = []
-      node.free('used')
-      disposeIdle(owned, order, gradient)
-    }
-  })
-  for (const left of owned) left.dispose()
-}
-
-/** Frees what backward made and no node waits for any more. */
-function disposeIdle(owned: Set<Owned>, order: readonly TapeNode[], kept: Tensor | undefined): void {
-  const waiting = new Set<Owned>()
-  if (kept) waiting.add(kept)
-  for (const node of order) for (const gradient of node.gradients) if (gradient) waiting.add(gradient)
-  for (const tensor of owned) {
-    if (waiting.has(tensor)) continue
-    tensor.dispose()
-    owned.delete(tensor)
-  }
+  new BackwardPass().run(root, gradient)
 }
