@@ -155,6 +155,8 @@ function checkShape(where: string, shape: Shape): void {
       throw new ArgumentError(`[${where}] shape must hold integers from 0 to 2^31 - 1, is [${shape.join(', ')}]`)
   }
   if (shape.length > 6) throw new ArgumentError(`[${where}] a tensor has at most 6 dimensions, shape has ${shape.length}`)
+  if (shape.reduce((product, dimension) => product * dimension, 4) > Number.MAX_SAFE_INTEGER)
+    throw new ArgumentError(`[${where}] shape [${shape.join(', ')}] has more than 2^53 bytes`)
 }
 
 function flatten(data: Nested, shape: number[], depth: number, out: number[]): void {

@@ -76,10 +76,15 @@ SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
     if (channel.NonBlockingCall(completion.get()) == napi_ok) completion.release();
   });
   // Runs when the environment is torn down, with work in flight too. The finalizer may run later or never.
-  env.AddCleanupHook([](SessionHandle* self) { self->close(); }, this);
+  napi_add_env_cleanup_hook(env, on_teardown, this);
 }
 
-SessionHandle::~SessionHandle() { close(); }
+SessionHandle::~SessionHandle() {
+  if (session_) napi_remove_env_cleanup_hook(Env(), on_teardown, this);
+  close();
+}
+
+void SessionHandle::on_teardown(void* self) { static_cast<SessionHandle*>(self)->close(); }
 
 void SessionHandle::close() {
   if (!session_) return;
@@ -154,16 +159,20 @@ Napi::Value SessionHandle::information(const Napi::CallbackInfo& info) {
 void SessionHandle::on_completion(Napi::Env env, Napi::Function callback, std::nullptr_t*, Completion* raw) {
   std::unique_ptr<Completion> completion(raw);
   if (env == nullptr) return;  // the environment is ending
-  if (completion->failure) {
-    callback.Call({Napi::Number::New(env, completion->id), Napi::String::New(env, code_name(completion->failure->code)),
-                   Napi::String::New(env, completion->failure->message), Napi::String::New(env, completion->failure->detail)});
-    return;
+  try {
+    if (completion->failure) {
+      callback.Call({Napi::Number::New(env, completion->id), Napi::String::New(env, code_name(completion->failure->code)),
+                     Napi::String::New(env, completion->failure->message), Napi::String::New(env, completion->failure->detail)});
+      return;
+    }
+    // A copy, not an external buffer: those are refused where V8 runs in a memory cage.
+    auto buffer = Napi::ArrayBuffer::New(env, completion->bytes.size());
+    if (!completion->bytes.empty()) std::memcpy(buffer.Data(), completion->bytes.data(), completion->bytes.size());
+    callback.Call({Napi::Number::New(env, completion->id), env.Null(), env.Null(), env.Null(),
+                   Napi::Number::New(env, static_cast<int>(completion->dtype)), buffer});
+  } catch (const Napi::Error&) {
+    // Only a worker that is being terminated refuses these calls; the callback itself does not throw.
   }
-  // A copy, not an external buffer: those are refused where V8 runs in a memory cage.
-  auto buffer = Napi::ArrayBuffer::New(env, completion->bytes.size());
-  if (!completion->bytes.empty()) std::memcpy(buffer.Data(), completion->bytes.data(), completion->bytes.size());
-  callback.Call({Napi::Number::New(env, completion->id), env.Null(), env.Null(), env.Null(),
-                 Napi::Number::New(env, static_cast<int>(completion->dtype)), buffer});
 }
 
 }  // namespace tilewise

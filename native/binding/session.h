@@ -15,6 +15,7 @@ class SessionHandle : public Napi::ObjectWrap<SessionHandle> {
   ~SessionHandle() override;
 
  private:
+  static void on_teardown(void* self);
   static void on_completion(Napi::Env env, Napi::Function callback, std::nullptr_t*, Completion* completion);
   using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Completion, on_completion>;
 

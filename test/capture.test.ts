@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest'
+import { add, device, fill_, mul, scope, sum, tensor, zeros } from '../lib/index.ts'
+
+const cpu = device('cpu')
+const live = async () => {
+  await cpu.synchronize()
+  return cpu.memory().live
+}
+
+describe('capture', () => {
+  it('records without executing, and replays on what the inputs hold then', async () => {
+    const x = tensor([1, 2, 3], { device: cpu })
+    const total = zeros([1], { device: cpu })
+    const capture = cpu.capture(() => {
+      const y = mul(x, 2)
+      add(y, 1)
+      y.dispose()
+      return sum(mul(x, x), { keepDims: true })
+    })
+    capture.replay()
+    expect(await capture.result.item()).toBe(14)
+    fill_(x, 2)
+    capture.replay()
+    expect(await capture.result.item()).toBe(12)
+    for (const held of [x, total, capture.result]) held.dispose()
+    capture.dispose()
+  })
+  it('runs training steps: gradients add up in place', async () => {
+    const w = tensor([1, 2], { device: cpu }).requireGrad()
+    sum(mul(w, w)).backward() // makes the gradient before the capture records
+    const capture = cpu.capture(() => scope(() => sum(mul(w, w)).backward()))
+    for (let i = 0; i < 3; i++) capture.replay()
+    expect(Array.from(await w.grad!.read())).toEqual([8, 16])
+  })
+  it('keeps memory constant over replays and gives it back', async () => {
+    const before = await live()
+    const x = zeros([1000], { device: cpu })
+    const capture = cpu.capture(() => scope(() => mul(add(x, 1), 2)))
+    capture.replay()
+    const after = await live()
+    for (let i = 0; i < 100; i++) capture.replay()
+    expect(await live()).toBe(after)
+    expect((await capture.result.read())[999]).toBe(2)
+    capture.result.dispose()
+    capture.dispose()
+    x.dispose()
+    expect(await live()).toBe(before)
+  })
+  it('does not let other tensors have the memory that a replay writes', async () => {
+    const x = tensor([5], { device: cpu })
+    const capture = cpu.capture(() => scope(() => add(mul(x, 2), 1)))
+    const others = Array.from({ length: 8 }, (_, i) => tensor([i], { device: cpu }))
+    capture.replay()
+    expect(await Promise.all(others.map(other => other.item()))).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+    expect(await capture.result.item()).toBe(11)
+  })
+  it('refuses what cannot be recorded, and recovers from a body that throws', async () => {
+    const x = tensor([1], { device: cpu })
+    expect(() => cpu.capture(() => tensor([1], { device: cpu }))).toThrow('[capture] data cannot be written while a capture records')
+    expect(() => cpu.capture(() => cpu.capture(() => 0))).toThrow('[capture] a capture is being recorded already')
+    expect(() => cpu.capture(async () => 0)).toThrow('[capture] body must not be async')
+    const before = await live()
+    expect(() =>
+      cpu.capture(() => {
+        add(x, 1)
+        throw new Error('boom')
+      }),
+    ).toThrow('boom')
+    expect(await add(x, 1).item()).toBe(2)
+    expect((await live()) - before).toBeLessThanOrEqual(1024)
+    const capture = cpu.capture(() => 0)
+    capture.dispose()
+    expect(() => capture.replay()).toThrow('[capture] the capture has been disposed')
+  })
+})
