@@ -141,6 +141,76 @@ export function unaryBackward(a: UnaryBackwardArgs): void {
   stream.end(i)
 }
 
+export interface SoftmaxArgs {
+  x: Tensor
+  y: Tensor
+  scale: number
+}
+
+export function softmax(a: SoftmaxArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(4)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 16
+  w[i++] = a.x.handle.index
+  w[i++] = a.y.handle.index
+  f[i++] = a.scale
+  stream.end(i)
+}
+
+export interface SoftmaxBackwardArgs {
+  dy: Tensor
+  y: Tensor
+  dx: Tensor
+  scale: number
+}
+
+export function softmaxBackward(a: SoftmaxBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(5)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 17
+  w[i++] = a.dy.handle.index
+  w[i++] = a.y.handle.index
+  w[i++] = a.dx.handle.index
+  f[i++] = a.scale
+  stream.end(i)
+}
+
+export interface LogSoftmaxArgs {
+  x: Tensor
+  y: Tensor
+}
+
+export function logSoftmax(a: LogSoftmaxArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(3)
+  const w = stream.words
+  w[i++] = 18
+  w[i++] = a.x.handle.index
+  w[i++] = a.y.handle.index
+  stream.end(i)
+}
+
+export interface LogSoftmaxBackwardArgs {
+  dy: Tensor
+  y: Tensor
+  dx: Tensor
+}
+
+export function logSoftmaxBackward(a: LogSoftmaxBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(4)
+  const w = stream.words
+  w[i++] = 19
+  w[i++] = a.dy.handle.index
+  w[i++] = a.y.handle.index
+  w[i++] = a.dx.handle.index
+  stream.end(i)
+}
+
 /** The tensors of each op by role, as ops.def states them. */
 export const schema = {
   copy: {
@@ -188,6 +258,30 @@ export const schema = {
   unaryBackward: {
     id: 15,
     inputs: ['dy', 'x'],
+    outputs: ['dx'],
+    accumulated: [],
+  },
+  softmax: {
+    id: 16,
+    inputs: ['x'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  softmaxBackward: {
+    id: 17,
+    inputs: ['dy', 'y'],
+    outputs: ['dx'],
+    accumulated: [],
+  },
+  logSoftmax: {
+    id: 18,
+    inputs: ['x'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  logSoftmaxBackward: {
+    id: 19,
+    inputs: ['dy', 'y'],
     outputs: ['dx'],
     accumulated: [],
   },
