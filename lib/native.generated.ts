@@ -141,73 +141,125 @@ export function unaryBackward(a: UnaryBackwardArgs): void {
   stream.end(i)
 }
 
-export interface SoftmaxArgs {
-  x: Tensor
-  y: Tensor
-  scale: number
+export interface MatmulArgs {
+  a: Tensor
+  b: Tensor
+  c: Tensor
+  alpha: number
 }
 
-export function softmax(a: SoftmaxArgs): void {
-  const stream = a.x.device.commands
-  let i = stream.begin(4)
-  const w = stream.words
-  const f = stream.floats
-  w[i++] = 16
-  w[i++] = a.x.handle.index
-  w[i++] = a.y.handle.index
-  f[i++] = a.scale
-  stream.end(i)
-}
-
-export interface SoftmaxBackwardArgs {
-  dy: Tensor
-  y: Tensor
-  dx: Tensor
-  scale: number
-}
-
-export function softmaxBackward(a: SoftmaxBackwardArgs): void {
-  const stream = a.dy.device.commands
+export function matmul(a: MatmulArgs): void {
+  const stream = a.a.device.commands
   let i = stream.begin(5)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 17
-  w[i++] = a.dy.handle.index
-  w[i++] = a.y.handle.index
-  w[i++] = a.dx.handle.index
-  f[i++] = a.scale
+  w[i++] = 16
+  w[i++] = a.a.handle.index
+  w[i++] = a.b.handle.index
+  w[i++] = a.c.handle.index
+  f[i++] = a.alpha
   stream.end(i)
 }
 
-export interface LogSoftmaxArgs {
+export interface LinearArgs {
   x: Tensor
+  weight: Tensor
+  bias?: Tensor | undefined
+  residual?: Tensor | undefined
   y: Tensor
+  preactivation?: Tensor | undefined
+  activation: number
 }
 
-export function logSoftmax(a: LogSoftmaxArgs): void {
+export function linear(a: LinearArgs): void {
   const stream = a.x.device.commands
-  let i = stream.begin(3)
+  let i = stream.begin(8)
+  const w = stream.words
+  w[i++] = 17
+  w[i++] = a.x.handle.index
+  w[i++] = a.weight.handle.index
+  w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
+  w[i++] = a.residual === undefined ? -1 : a.residual.handle.index
+  w[i++] = a.y.handle.index
+  w[i++] = a.preactivation === undefined ? -1 : a.preactivation.handle.index
+  w[i++] = a.activation
+  stream.end(i)
+}
+
+export interface LinearBackwardArgs {
+  dy: Tensor
+  x: Tensor
+  weight: Tensor
+  preactivation?: Tensor | undefined
+  dx?: Tensor | undefined
+  dweight?: Tensor | undefined
+  dbias?: Tensor | undefined
+  activation: number
+}
+
+export function linearBackward(a: LinearBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(9)
   const w = stream.words
   w[i++] = 18
+  w[i++] = a.dy.handle.index
   w[i++] = a.x.handle.index
-  w[i++] = a.y.handle.index
+  w[i++] = a.weight.handle.index
+  w[i++] = a.preactivation === undefined ? -1 : a.preactivation.handle.index
+  w[i++] = a.dx === undefined ? -1 : a.dx.handle.index
+  w[i++] = a.dweight === undefined ? -1 : a.dweight.handle.index
+  w[i++] = a.dbias === undefined ? -1 : a.dbias.handle.index
+  w[i++] = a.activation
   stream.end(i)
 }
 
-export interface LogSoftmaxBackwardArgs {
-  dy: Tensor
-  y: Tensor
-  dx: Tensor
+export interface QkvArgs {
+  x: Tensor
+  weight: Tensor
+  bias?: Tensor | undefined
+  q?: Tensor | undefined
+  k?: Tensor | undefined
+  v?: Tensor | undefined
 }
 
-export function logSoftmaxBackward(a: LogSoftmaxBackwardArgs): void {
-  const stream = a.dy.device.commands
-  let i = stream.begin(4)
+export function qkv(a: QkvArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(7)
   const w = stream.words
   w[i++] = 19
-  w[i++] = a.dy.handle.index
-  w[i++] = a.y.handle.index
-  w[i++] = a.dx.handle.index
+  w[i++] = a.x.handle.index
+  w[i++] = a.weight.handle.index
+  w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
+  w[i++] = a.q === undefined ? -1 : a.q.handle.index
+  w[i++] = a.k === undefined ? -1 : a.k.handle.index
+  w[i++] = a.v === undefined ? -1 : a.v.handle.index
+  stream.end(i)
+}
+
+export interface QkvBackwardArgs {
+  dq?: Tensor | undefined
+  dk?: Tensor | undefined
+  dv?: Tensor | undefined
+  x: Tensor
+  weight: Tensor
+  dx?: Tensor | undefined
+  dweight?: Tensor | undefined
+  dbias?: Tensor | undefined
+}
+
+export function qkvBackward(a: QkvBackwardArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(9)
+  const w = stream.words
+  w[i++] = 20
+  w[i++] = a.dq === undefined ? -1 : a.dq.handle.index
+  w[i++] = a.dk === undefined ? -1 : a.dk.handle.index
+  w[i++] = a.dv === undefined ? -1 : a.dv.handle.index
+  w[i++] = a.x.handle.index
+  w[i++] = a.weight.handle.index
+  w[i++] = a.dx === undefined ? -1 : a.dx.handle.index
+  w[i++] = a.dweight === undefined ? -1 : a.dweight.handle.index
+  w[i++] = a.dbias === undefined ? -1 : a.dbias.handle.index
   stream.end(i)
 }
 
@@ -261,28 +313,34 @@ export const schema = {
     outputs: ['dx'],
     accumulated: [],
   },
-  softmax: {
+  matmul: {
     id: 16,
-    inputs: ['x'],
-    outputs: ['y'],
+    inputs: ['a', 'b'],
+    outputs: ['c'],
     accumulated: [],
   },
-  softmaxBackward: {
+  linear: {
     id: 17,
-    inputs: ['dy', 'y'],
-    outputs: ['dx'],
+    inputs: ['x', 'weight', 'bias', 'residual'],
+    outputs: ['y', 'preactivation'],
     accumulated: [],
   },
-  logSoftmax: {
+  linearBackward: {
     id: 18,
-    inputs: ['x'],
-    outputs: ['y'],
+    inputs: ['dy', 'x', 'weight', 'preactivation'],
+    outputs: ['dx'],
+    accumulated: ['dweight', 'dbias'],
+  },
+  qkv: {
+    id: 19,
+    inputs: ['x', 'weight', 'bias'],
+    outputs: ['q', 'k', 'v'],
     accumulated: [],
   },
-  logSoftmaxBackward: {
-    id: 19,
-    inputs: ['dy', 'y'],
+  qkvBackward: {
+    id: 20,
+    inputs: ['dq', 'dk', 'dv', 'x', 'weight'],
     outputs: ['dx'],
-    accumulated: [],
+    accumulated: ['dweight', 'dbias'],
   },
 } as const

@@ -46,10 +46,6 @@ export function expectRange(op: string, name: string, value: number, low: number
   if (!(value >= low && value <= high)) throw new ArgumentError(`[${op}] ${name} must be from ${low} to ${high}, is ${value}`)
 }
 
-export function expectFinite(op: string, name: string, value: number): void {
-  if (!Number.isFinite(value)) throw new ArgumentError(`[${op}] ${name} must be a finite number, is ${value}`)
-}
-
 /** NumPy's broadcasting of two shapes. */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length)
@@ -62,4 +58,23 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
     result[rank - i] = x === 1 ? y : x
   }
   return result
+}
+
+/** The checks of x [..., C] against weight [F, C]; returns F. */
+export function expectFeatures(op: string, x: Tensor, weight: Tensor, name = 'weight'): number {
+  expectTensor(op, 'x', x)
+  expectTensor(op, name, weight)
+  expectDType(op, 'x', x, 'f32', 'bf16')
+  if (x.rank === 0) throw new ArgumentError(`[${op}] x must be [..., *], is []`)
+  expectShape(op, name, weight, [-1, x.shape[x.rank - 1] as number])
+  expectDType(op, name, weight, x.dtype)
+  return weight.shape[0] as number
+}
+
+/** A bias [features], f32 or `dtype`, or none. */
+export function expectBias(op: string, name: string, bias: Tensor | undefined, features: number, dtype: DType): void {
+  if (bias === undefined) return
+  expectTensor(op, name, bias)
+  expectShape(op, name, bias, [features])
+  expectDType(op, name, bias, ...(dtype === 'f32' ? (['f32'] as const) : (['f32', dtype] as const)))
 }

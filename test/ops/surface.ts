@@ -2,5 +2,5 @@
 import { isFloat } from '../../lib/dtype.ts'
 import { Tensor } from '../../lib/index.ts'
 
-export { add, type Device, mul, scope, seed, sum, Tensor, tensor } from '../../lib/index.ts'
+export { add, type Device, mul, noGrad, scope, seed, sum, Tensor, tensor } from '../../lib/index.ts'
 export const isFloatTensor = (value: unknown): value is Tensor => value instanceof Tensor && isFloat(value.dtype)

@@ -1,0 +1,61 @@
+import { type Activation, activations } from '../../lib/ops/activation.ts'
+import { linear, linearOp, linearReference } from '../../lib/ops/linear.ts'
+import { defineCases, type Inputs, type OpCase } from './cases.ts'
+
+const shapes: [string, number[], number][] = [
+  ['rows', [17, 33], 29],
+  ['dense', [3, 5, 16], 24],
+  ['one row', [1, 40], 7],
+  ['a vector', [12], 5],
+  ['no rows', [0, 8], 4],
+  ['nothing to sum', [4, 0], 3],
+  ['no features', [4, 6], 0],
+  ['many rows', [301, 20], 11],
+]
+const of = (name: string, x: number[], features: number, more: Partial<OpCase> = {}): OpCase => ({
+  name,
+  inputs: { x: { shape: x }, weight: { shape: [features, x[x.length - 1]!] }, bias: { shape: [features] } },
+  call: t => linear(t.x!, t.weight!, t.bias),
+  ...more,
+})
+const withActivation = (activation: Activation, residual: boolean) => (t: Inputs) =>
+  linear(t.x!, t.weight!, t.bias, residual ? { activation, residual: t.residual } : { activation })
+
+export default defineCases(linearOp, [
+  ...shapes.map(([name, x, features]) => of(name, x, features)),
+  { ...of('no bias', [9, 13], 10), inputs: { x: { shape: [9, 13] }, weight: { shape: [10, 13] } } },
+  ...activations.flatMap(activation =>
+    [false, true].map(residual => ({
+      name: `${activation}${residual ? ' and a residual' : ''}`,
+      inputs: {
+        x: { shape: [2, 9, 19] },
+        weight: { shape: [21, 19], scale: 0.4 },
+        bias: { shape: [21] },
+        ...(residual ? { residual: { shape: [2, 9, 21] } } : {}),
+      },
+      call: withActivation(activation, residual),
+    })),
+  ),
+  of('an f32 bias, relu', [11, 8], 6, {
+    inputs: { x: { shape: [11, 8] }, weight: { shape: [6, 8] }, bias: { shape: [6], dtype: 'f32', gradient: true } },
+    call: withActivation('relu', false),
+  }),
+  of('gelu, only the bias wants a gradient', [11, 8], 6, {
+    inputs: { x: { shape: [11, 8], gradient: false }, weight: { shape: [6, 8], gradient: false }, bias: { shape: [6] } },
+    call: withActivation('gelu', false),
+  }),
+  of('silu, only the residual wants a gradient', [11, 8], 6, {
+    inputs: {
+      x: { shape: [11, 8], gradient: false },
+      weight: { shape: [6, 8], gradient: false },
+      bias: { shape: [6], gradient: false },
+      residual: { shape: [11, 6] },
+    },
+    call: withActivation('silu', true),
+  }),
+  of('x and weight transposed', [9, 13], 10, {
+    inputs: { x: { shape: [9, 13], transposed: true }, weight: { shape: [10, 13], transposed: true }, bias: { shape: [10] } },
+    reference: (F, { x, weight, bias }) => ({ y: linearReference(F, x!, weight!, bias) }),
+  }),
+  of('as wide as a feed-forward layer', [33, 512], 260, { bench: { flops: 2 * 33 * 512 * 260 } }),
+])

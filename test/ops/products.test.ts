@@ -1,0 +1,97 @@
+/** What cases cannot say of linear, qkv and matmul: errors, which tensors are stored, and that slices of one buffer are not copied. */
+import { describe, expect, it } from 'vitest'
+import { observeOps } from '../../lib/autograd/defineOp.ts'
+import { ones } from '../../lib/index.ts'
+import { linear } from '../../lib/ops/linear.ts'
+import { matmul } from '../../lib/ops/matmul.ts'
+import { qkv } from '../../lib/ops/qkv.ts'
+import { noGrad, scope, Tensor } from './surface.ts'
+
+const zeros = (...shape: number[]) => ones(shape)
+
+function argumentsOf(op: string, call: () => unknown): Record<string, unknown> {
+  let seen: Record<string, unknown> = {}
+  const stop = observeOps((name, args) => {
+    if (name === op) seen = args
+  })
+  try {
+    call()
+  } finally {
+    stop()
+  }
+  return seen
+}
+
+describe('errors', () => {
+  const cases: [string, () => unknown][] = [
+    ['[linear] weight must be [*, 64], is [32, 65]', () => linear(zeros(4, 64), zeros(32, 65))],
+    ['[linear] weight must be [*, 64], is [32]', () => linear(zeros(4, 64), zeros(32))],
+    ['[linear] bias must be [32], is [31]', () => linear(zeros(4, 64), zeros(32, 64), zeros(31))],
+    ['[linear] x must be [..., *], is []', () => linear(zeros(), zeros(32, 64))],
+    [
+      '[linear] residual must be [2, 4, 32], is [4, 32]',
+      () => linear(zeros(2, 4, 64), zeros(32, 64), undefined, { residual: zeros(4, 32) }),
+    ],
+    [
+      '[linear] activation must be none, relu, gelu, geluTanh, silu, relu2, is swish',
+      () => linear(zeros(4, 64), zeros(32, 64), undefined, { activation: 'swish' as 'silu' }),
+    ],
+    ['[linear] weight must have dtype f32, is bf16', () => linear(zeros(4, 8), zeros(3, 8).cast('bf16'))],
+    ['[linear] x must have dtype f32 or bf16, is f16', () => linear(zeros(4, 8).cast('f16'), zeros(3, 8))],
+    ['[linear] bias must have dtype f32, is bf16', () => linear(zeros(4, 8), zeros(3, 8), zeros(3).cast('bf16'))],
+    ['[linear] bias must be a Tensor, is object', () => linear(zeros(4, 8), zeros(3, 8), [1, 2, 3] as unknown as Tensor)],
+    ['[linear] weight must be a Tensor, is undefined', () => linear(zeros(4, 8), undefined as unknown as Tensor)],
+    ['[qkv] at least one of q, k and v must be given', () => qkv(zeros(4, 8), zeros(8, 8), undefined, {})],
+    [
+      '[qkv] weight must be [24, 8], the heads of q, k and v together, is [16, 8]',
+      () => qkv(zeros(4, 8), zeros(16, 8), undefined, { q: [2, 4], k: [2, 4], v: [2, 4] }),
+    ],
+    ['[qkv] q must be [heads, headDim], two positive integers, is [2, 0]', () => qkv(zeros(4, 8), zeros(8, 8), undefined, { q: [2, 0] })],
+    ['[qkv] bias must be [8], is [9]', () => qkv(zeros(4, 8), zeros(8, 8), zeros(9), { q: [2, 4] })],
+    ['[matmul] b must be [..., 3, *] as a is [2, 3], is [4, 5]', () => matmul(zeros(2, 3), zeros(4, 5))],
+    ['[matmul] b must broadcast with a: shapes [2] and [3] differ at dimension -1', () => matmul(zeros(2, 4, 3), zeros(3, 3, 4))],
+    ['[matmul] a and b must have dimensions, are [] and [3, 3]', () => matmul(zeros(), zeros(3, 3))],
+    ['[matmul] b must have dtype f32, is i32', () => matmul(zeros(2, 3), zeros(3, 3).cast('i32'))],
+  ]
+  for (const [message, call] of cases) it(message, () => scope(() => expect(call).toThrow(message)))
+})
+
+describe('what is stored', () => {
+  const run = (activation: 'none' | 'relu' | 'gelu', residual: boolean) => {
+    const x = zeros(4, 8).requireGrad()
+    return argumentsOf('linear', () => linear(x, zeros(3, 8), undefined, { activation, residual: residual ? zeros(4, 3) : undefined }))
+  }
+  it('no preactivation without an activation, or without a gradient', () =>
+    scope(() => {
+      expect(run('none', false).preactivation).toBeUndefined()
+      expect(noGrad(() => run('gelu', false)).preactivation).toBeUndefined()
+    }))
+  it('the output itself for relu', () =>
+    scope(() => {
+      const plain = run('relu', false)
+      expect(plain.preactivation).toBe(plain.y)
+      const added = run('relu', true)
+      expect(added.preactivation).toBeInstanceOf(Tensor)
+      expect(added.preactivation).not.toBe(added.y)
+    }))
+})
+
+describe('qkv', () => {
+  it('gives views of one buffer, packed in each row', () =>
+    scope(() => {
+      const { q, k, v } = qkv(zeros(5, 8), zeros(24, 8), undefined, { q: [2, 4], k: [2, 4], v: [2, 4] })
+      expect([q, k, v].map(t => [t.shape, t.strides, t.offset])).toEqual([
+        [[5, 2, 4], [24, 4, 1], 0],
+        [[5, 2, 4], [24, 4, 1], 8],
+        [[5, 2, 4], [24, 4, 1], 16],
+      ])
+    }))
+
+  it('counts an output that no gradient reaches as zero', () =>
+    scope(async () => {
+      const weight = ones([12, 3]).requireGrad()
+      const { v } = qkv(ones([5, 3]), weight, undefined, { q: [1, 4], k: [1, 4], v: [1, 4] })
+      v.sum().backward()
+      expect(Array.from((await weight.grad?.read()) as Float32Array)).toEqual([...Array(24).fill(0), ...Array(12).fill(5)])
+    }))
+})
