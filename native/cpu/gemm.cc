@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <string>
 
 #include "gemm_amx.h"
@@ -47,7 +48,7 @@ Status validate(const Gemm& g, const Epilogue& e) {
   return validate_beside("ld of residual", e.residual.data, e.residual.dtype, e.residual.ld, g.n);
 }
 
-thread_local Scratch product_scratch, a_scratch, b_scratch;
+thread_local Scratch product_scratch, a_scratch, b_scratch, a_part_scratch;
 
 Status no_memory(int64_t floats) {
   return Status::error(Code::out_of_memory, "[gemm] no memory for " + std::to_string(floats * 4) + " bytes of scratch");
@@ -55,13 +56,43 @@ Status no_memory(int64_t floats) {
 
 // --- one block of C, on the calling thread
 
-Status multiply(const Gemm& g, int64_t m, int64_t n, float alpha, float beta, const void* a, const void* b, float* c, int64_t ldc) {
-  if (g.dtype_a == DType::bf16) return multiply_bf16(g, m, n, g.k, static_cast<const bf16*>(a), static_cast<const bf16*>(b), c, ldc);
-  const dnnl_status_t status = dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', m, n, g.k, alpha,
-                                          static_cast<const float*>(a), g.lda, static_cast<const float*>(b), g.ldb, beta, c, ldc);
+Status sgemm(const Gemm& g, int64_t m, int64_t n, int64_t k, float alpha, float beta, const float* a, int64_t lda, const float* b, float* c,
+             int64_t ldc) {
+  const dnnl_status_t status =
+      dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, g.ldb, beta, c, ldc);
   if (status == dnnl_success) return Status::ok();
   return Status::error(status == dnnl_out_of_memory ? Code::out_of_memory : Code::device_error,
                        "[gemm] dnnl_sgemm returned " + std::to_string(status));
+}
+
+// oneDNN reads a wide transposed A down its columns, each line in another page and all of them in a few sets of the L1 cache. Copied part
+// by part into narrower rows first, a weight's gradient of 2048 x 512 over 1152 tokens takes 12.1 ms instead of 19.6 on one core, over 4096
+// tokens 44 instead of 75; parts of 512 columns or of 512 rows are no better.
+Status sgemm_of_wide_a(const Gemm& g, int64_t m, int64_t n, float alpha, float beta, const float* a, const float* b, float* c,
+                       int64_t ldc) {
+  constexpr int64_t kColumns = 1024, kRows = 256, kPad = 16;
+  float* const part = a_part_scratch.take<float>(kRows * (kColumns + kPad));
+  if (!part) return no_memory(kRows * (kColumns + kPad));
+  for (int64_t k0 = 0; k0 < g.k; k0 += kRows) {
+    const int64_t rows = std::min(kRows, g.k - k0);
+    for (int64_t m0 = 0; m0 < m; m0 += kColumns) {
+      const int64_t columns = std::min(kColumns, m - m0), ld = columns + kPad;
+      for (int64_t i = 0; i < rows; ++i)
+        std::memcpy(part + i * ld, a + (k0 + i) * g.lda + m0, static_cast<size_t>(columns) * sizeof(float));
+      TILEWISE_RETURN_IF_ERROR(
+          sgemm(g, columns, n, rows, alpha, k0 ? 1 : beta, part, ld, b + (g.transpose_b ? k0 : k0 * g.ldb), c + m0 * ldc, ldc));
+    }
+  }
+  return Status::ok();
+}
+
+Status multiply(const Gemm& g, int64_t m, int64_t n, float alpha, float beta, const void* a, const void* b, float* c, int64_t ldc) {
+  if (g.dtype_a == DType::bf16) return multiply_bf16(g, m, n, g.k, static_cast<const bf16*>(a), static_cast<const bf16*>(b), c, ldc);
+  constexpr int64_t kWide = 1024, kLong = 128;
+  const float* const left = static_cast<const float*>(a);
+  const float* const right = static_cast<const float*>(b);
+  if (g.transpose_a && g.lda > kWide && g.k > kLong) return sgemm_of_wide_a(g, m, n, alpha, beta, left, right, c, ldc);
+  return sgemm(g, m, n, g.k, alpha, beta, left, g.lda, right, c, ldc);
 }
 
 Status run_block(const Gemm& g, Block block, const void* a, const void* b, void* c, const Epilogue& e) {
