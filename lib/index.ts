@@ -3,6 +3,7 @@ export { Capture, type Device, type DeviceKind, type DeviceOptions, device, type
 export type { DType, FloatDType, TensorData, TypedArrayOf } from './dtype.ts'
 export * from './errors.ts'
 export { generatorState, restoreGenerator, seed } from './generator.ts'
+export { debugLeaks, type Leak } from './leaks.ts'
 export * from './ops/index.ts'
 export * from './safetensors.ts'
 export { keep, noGrad, persistent, scope } from './scope.ts'

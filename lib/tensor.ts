@@ -12,6 +12,17 @@ export interface GradientNode {
   release(): void
 }
 
+/** Told of every tensor that is made and disposed; lib/leaks.ts. */
+export interface TensorWatcher {
+  created(tensor: Tensor): void
+  disposed(tensor: Tensor): void
+}
+let watcher: TensorWatcher | undefined
+
+export function watchTensors(watch: TensorWatcher | undefined): void {
+  watcher = watch
+}
+
 /** A place on the device, shared by a tensor and by what the tape saved of it. Freed when the last holder lets go. */
 export class SlotHandle {
   references = 1
@@ -54,6 +65,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> extends Ow
     readonly offset: number,
   ) {
     super()
+    watcher?.created(this)
   }
 
   get rank(): number {
@@ -92,6 +104,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> extends Ow
   override dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
+    watcher?.disposed(this)
     this.node?.release()
     this.grad?.dispose()
     this.grad = undefined
