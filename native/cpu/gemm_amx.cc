@@ -234,7 +234,7 @@ Status many_rows(const Gemm& g, const bf16* a, const bf16* b, void* c, const Epi
             pack<true>(b_packed + p * panel_size, g.transpose_b ? b + column * g.ldb + k0 : b + k0 * g.ldb + column, g.ldb, g.transpose_b,
                        std::min(kPanel, g.n - column), k);
           }
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)  // a core that also does something else takes fewer panels; sums do not depend on who computes them
           for (int64_t i = 0; i < panels_m; ++i) {
             const int64_t row = i * kPanel, rows = std::min(kPanel, g.m - row), ld = waits ? ld_sums : block_n;
             float* const product = waits ? sums + row * ld_sums + n0 : mine;

@@ -201,11 +201,15 @@ Case random_case(int64_t limit) {
   Gemm& g = c.g;
   const auto size = [&] { return chance(0.05) ? 0 : chance(0.2) ? 1 : chance(0.3) ? pick(1, 4) * 16 : pick(1, limit); };
   g.m = size(), g.n = size(), g.k = size();
-  if (chance(0.03)) g.m = pick(260, 300), g.n = pick(1100, 2300), g.k = pick(1, 6);   // several parts of the scratch, several strips
-  if (chance(0.04)) g.m = pick(1, 90), g.n = pick(1, 90), g.k = pick(2000, 5000);     // long sums
-  if (chance(0.02)) g.m = pick(1025, 1200), g.n = pick(1, 20), g.k = pick(129, 600);  // wide gradients
+  if (chance(0.03)) g.m = pick(260, 300), g.n = pick(1100, 2300), g.k = pick(1, 6);  // several parts of the scratch, several strips
+  if (chance(0.04)) g.m = pick(1, 90), g.n = pick(1, 90), g.k = pick(2000, 5000);    // long sums
   g.transpose_a = chance(0.5), g.transpose_b = chance(0.5);
   g.dtype_a = pick_dtype(), g.dtype_b = chance(0.8) ? g.dtype_a : pick_dtype(), g.dtype_c = pick_dtype();
+  if (chance(0.03)) {  // the gradient of a wide weight
+    g.m = pick(1025, 2100), g.n = pick(1, 20), g.k = pick(129, 600);
+    g.transpose_a = true;
+    g.dtype_a = g.dtype_b = DType::f32;
+  }
   g.alpha = chance(0.7) ? 1 : -0.5f;
   g.beta = chance(0.5) ? 0 : chance(0.7) ? 1 : 0.25f;
   c.padding = chance(0.5) ? 0 : pick(1, 9);
