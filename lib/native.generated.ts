@@ -141,6 +141,76 @@ export function unaryBackward(a: UnaryBackwardArgs): void {
   stream.end(i)
 }
 
+export interface SoftmaxArgs {
+  x: Tensor
+  y: Tensor
+  scale: number
+}
+
+export function softmax(a: SoftmaxArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(4)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 16
+  w[i++] = a.x.handle.index
+  w[i++] = a.y.handle.index
+  f[i++] = a.scale
+  stream.end(i)
+}
+
+export interface SoftmaxBackwardArgs {
+  dy: Tensor
+  y: Tensor
+  dx: Tensor
+  scale: number
+}
+
+export function softmaxBackward(a: SoftmaxBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(5)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 17
+  w[i++] = a.dy.handle.index
+  w[i++] = a.y.handle.index
+  w[i++] = a.dx.handle.index
+  f[i++] = a.scale
+  stream.end(i)
+}
+
+export interface LogSoftmaxArgs {
+  x: Tensor
+  y: Tensor
+}
+
+export function logSoftmax(a: LogSoftmaxArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(3)
+  const w = stream.words
+  w[i++] = 18
+  w[i++] = a.x.handle.index
+  w[i++] = a.y.handle.index
+  stream.end(i)
+}
+
+export interface LogSoftmaxBackwardArgs {
+  dy: Tensor
+  y: Tensor
+  dx: Tensor
+}
+
+export function logSoftmaxBackward(a: LogSoftmaxBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(4)
+  const w = stream.words
+  w[i++] = 19
+  w[i++] = a.dy.handle.index
+  w[i++] = a.y.handle.index
+  w[i++] = a.dx.handle.index
+  stream.end(i)
+}
+
 export interface MatmulArgs {
   a: Tensor
   b: Tensor
@@ -153,7 +223,7 @@ export function matmul(a: MatmulArgs): void {
   let i = stream.begin(5)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 16
+  w[i++] = 20
   w[i++] = a.a.handle.index
   w[i++] = a.b.handle.index
   w[i++] = a.c.handle.index
@@ -175,7 +245,7 @@ export function linear(a: LinearArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(8)
   const w = stream.words
-  w[i++] = 17
+  w[i++] = 21
   w[i++] = a.x.handle.index
   w[i++] = a.weight.handle.index
   w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
@@ -201,7 +271,7 @@ export function linearBackward(a: LinearBackwardArgs): void {
   const stream = a.dy.device.commands
   let i = stream.begin(9)
   const w = stream.words
-  w[i++] = 18
+  w[i++] = 22
   w[i++] = a.dy.handle.index
   w[i++] = a.x.handle.index
   w[i++] = a.weight.handle.index
@@ -226,7 +296,7 @@ export function qkv(a: QkvArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(7)
   const w = stream.words
-  w[i++] = 19
+  w[i++] = 23
   w[i++] = a.x.handle.index
   w[i++] = a.weight.handle.index
   w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
@@ -251,7 +321,7 @@ export function qkvBackward(a: QkvBackwardArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(9)
   const w = stream.words
-  w[i++] = 20
+  w[i++] = 24
   w[i++] = a.dq === undefined ? -1 : a.dq.handle.index
   w[i++] = a.dk === undefined ? -1 : a.dk.handle.index
   w[i++] = a.dv === undefined ? -1 : a.dv.handle.index
@@ -313,32 +383,56 @@ export const schema = {
     outputs: ['dx'],
     accumulated: [],
   },
-  matmul: {
+  softmax: {
     id: 16,
+    inputs: ['x'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  softmaxBackward: {
+    id: 17,
+    inputs: ['dy', 'y'],
+    outputs: ['dx'],
+    accumulated: [],
+  },
+  logSoftmax: {
+    id: 18,
+    inputs: ['x'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  logSoftmaxBackward: {
+    id: 19,
+    inputs: ['dy', 'y'],
+    outputs: ['dx'],
+    accumulated: [],
+  },
+  matmul: {
+    id: 20,
     inputs: ['a', 'b'],
     outputs: ['c'],
     accumulated: [],
   },
   linear: {
-    id: 17,
+    id: 21,
     inputs: ['x', 'weight', 'bias', 'residual'],
     outputs: ['y', 'preactivation'],
     accumulated: [],
   },
   linearBackward: {
-    id: 18,
+    id: 22,
     inputs: ['dy', 'x', 'weight', 'preactivation'],
     outputs: ['dx'],
     accumulated: ['dweight', 'dbias'],
   },
   qkv: {
-    id: 19,
+    id: 23,
     inputs: ['x', 'weight', 'bias'],
     outputs: ['q', 'k', 'v'],
     accumulated: [],
   },
   qkvBackward: {
-    id: 20,
+    id: 24,
     inputs: ['dq', 'dk', 'dv', 'x', 'weight'],
     outputs: ['dx'],
     accumulated: ['dweight', 'dbias'],

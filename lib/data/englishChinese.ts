@@ -1,8 +1,8 @@
 import { DataError } from '../errors.ts'
 import { hostCounter, PhiloxStream } from '../random.ts'
-import { writeTextFile } from './atomicWrite.ts'
 import { templates } from './englishChineseTemplates.ts'
 import type { Pair } from './pairs.ts'
+import { writeTextFile } from './textFile.ts'
 
 export interface CorpusOptions {
   /** Number of pairs altogether, all different. Default 24,000. */

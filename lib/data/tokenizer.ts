@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { DataError } from '../errors.ts'
-import { writeTextFile } from './atomicWrite.ts'
+import { writeTextFile } from './textFile.ts'
 import { parseTokenizerFile, type TokenizerFile } from './tokenizerFile.ts'
 
 export interface EncodeOptions {

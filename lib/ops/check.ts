@@ -46,6 +46,10 @@ export function expectRange(op: string, name: string, value: number, low: number
   if (!(value >= low && value <= high)) throw new ArgumentError(`[${op}] ${name} must be from ${low} to ${high}, is ${value}`)
 }
 
+export function expectFinite(op: string, name: string, value: number): void {
+  if (!Number.isFinite(value)) throw new ArgumentError(`[${op}] ${name} must be a finite number, is ${value}`)
+}
+
 /** NumPy's broadcasting of two shapes. */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length)

@@ -75,11 +75,13 @@ const int32_t* Interpreter::allocate(const int32_t* word) {
   slot = Slot{};
   slot.view = view;
   const char* owner = op == 0 ? "tensor" : kOps[op - kFirstOp].name;
-  void* data = nullptr;
-  Status status = engine_.allocator_.allocate(bytes, &data);
   if (engine_.lost()) {
     slot.failure = engine_.lost();
-  } else if (status) {
+    return word + 2 + rank;
+  }
+  void* data = nullptr;
+  Status status = engine_.allocator_.allocate(bytes, &data);
+  if (status) {
     slot.view.data = data;
     slot.buffer = std::make_shared<Buffer>(engine_.allocator_, data, bytes, owner);
   } else {

@@ -1,0 +1,286 @@
+// The engine on a backend of plain memory: order, reuse, poison, exhaustion, loss, capture, and sessions that end with work queued.
+// Built and run under sanitizers by scripts/test-native.sh.
+#include "engine/engine.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+#include <map>
+
+using namespace tilewise;
+
+namespace {
+
+int failures = 0, checks = 0;
+
+void check(bool condition, const char* what, int line) {
+  ++checks;
+  if (condition) return;
+  ++failures;
+  std::fprintf(stderr, "engine_test:%d: %s\n", line, what);
+}
+#define CHECK(condition) check(condition, #condition, __LINE__)
+
+// Ops it knows: fill; affine (y = scale * x + shift, failing for scale NaN, lost for scale inf); accumulate.
+class PlainBackend final : public Backend {
+ public:
+  explicit PlainBackend(size_t memory) : memory_(memory) {}
+  ~PlainBackend() override { CHECK(held_ == 0); }
+  DeviceInfo info() const override {
+    DeviceInfo info;
+    info.kind = "plain";
+    info.memory_bytes = memory_;
+    return info;
+  }
+  Status allocate(size_t bytes, void** memory) override {
+    ++allocations;
+    held_ += bytes;
+    *memory = std::malloc(bytes);
+    return Status::ok();
+  }
+  void release(void* memory, size_t bytes) override {
+    held_ -= bytes;
+    std::free(memory);
+  }
+  void poison(void* memory, size_t bytes) override { std::memset(memory, 0xff, bytes); }
+  Status upload(void* destination, const void* source, size_t bytes) override {
+    std::memcpy(destination, source, bytes);
+    return Status::ok();
+  }
+  Status download(void* destination, const void* source, size_t bytes) override {
+    std::memcpy(destination, source, bytes);
+    return Status::ok();
+  }
+  Status synchronize() override { return Status::ok(); }
+  Status run(Op op, const void* args, Context& context) override {
+    void* scratch = nullptr;
+    TILEWISE_RETURN_IF_ERROR(context.scratch(64, &scratch));
+    std::memset(scratch, 0, 64);
+    if (op == Op::fill) {
+      auto& a = *static_cast<const fill_args*>(args);
+      for (int64_t i = 0; i < a.y.count(); ++i) a.y.as<float>()[i] = a.value;
+    } else if (op == Op::affine) {
+      auto& a = *static_cast<const affine_args*>(args);
+      if (std::isnan(a.scale)) return Status::error(Code::device_error, "asked to fail");
+      if (std::isinf(a.scale)) return Status::error(Code::device_lost, "asked to be lost");
+      for (int64_t i = 0; i < a.y.count(); ++i) a.y.as<float>()[i] = a.scale * a.x.as<float>()[i] + a.shift;
+    } else if (op == Op::accumulate) {
+      auto& a = *static_cast<const accumulate_args*>(args);
+      for (int64_t i = 0; i < a.y.count(); ++i) a.y.as<float>()[i] += a.x.as<float>()[i];
+    } else {
+      return Status::error(Code::unsupported, "not in this test");
+    }
+    return Status::ok();
+  }
+
+  int allocations = 0;
+
+ private:
+  size_t memory_, held_ = 0;
+};
+
+// Writes what lib/commands.ts writes.
+struct Words {
+  std::vector<int32_t> words;
+  static int32_t bits(float value) {
+    int32_t word;
+    std::memcpy(&word, &value, 4);
+    return word;
+  }
+  static int32_t id(Op op) { return kFirstOp + static_cast<int32_t>(op); }
+  Words& add(std::initializer_list<int32_t> more) {
+    words.insert(words.end(), more);
+    return *this;
+  }
+  Words& allocate(int slot, int count, Op op = Op::fill) { return add({kAllocate, slot, 1 << 8 | id(op) << 16, count}); }
+  Words& fill(int slot, float value) { return add({id(Op::fill), slot, bits(value)}); }
+  Words& affine(int x, int y, float scale, float shift) { return add({id(Op::affine), x, y, bits(scale), bits(shift)}); }
+  Words& accumulate(int x, int y) { return add({id(Op::accumulate), x, y}); }
+  Words& view(int slot, int base, int offset, int count) { return add({kView, slot, base, 1, offset, 0, count, 1, 0}); }
+  Words& free(int slot) { return add({kFree, slot}); }
+};
+
+// A session whose completions can be waited for.
+struct Client {
+  Engine& engine;
+  std::mutex mutex;
+  std::map<uint32_t, std::promise<std::unique_ptr<Completion>>> waiting;
+  uint32_t next = 1;
+  std::shared_ptr<Session> session;
+
+  explicit Client(Engine& engine) : engine(engine) {
+    session = std::make_shared<Session>([this](std::unique_ptr<Completion> completion) {
+      std::lock_guard<std::mutex> lock(mutex);
+      waiting[completion->id].set_value(std::move(completion));
+    });
+  }
+  ~Client() { engine.close(session); }
+  template <class Start>
+  std::unique_ptr<Completion> wait(Start start) {
+    uint32_t id = next++;
+    std::future<std::unique_ptr<Completion>> future;
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      future = waiting[id].get_future();
+    }
+    start(id);
+    return future.get();
+  }
+  void submit(Words& words) {
+    engine.submit(session, std::move(words.words));
+    words.words.clear();
+  }
+  std::unique_ptr<Completion> read(int slot) {
+    return wait([&](uint32_t id) { engine.read(session, slot, false, id); });
+  }
+  float first(int slot) {
+    auto completion = read(slot);
+    if (completion->failure || completion->bytes.size() < 4) return NAN;
+    float value;
+    std::memcpy(&value, completion->bytes.data(), 4);
+    return value;
+  }
+  void synchronize() {
+    wait([&](uint32_t id) { engine.synchronize(session, id); });
+  }
+};
+
+void order_and_reuse() {
+  auto owned = std::make_unique<PlainBackend>(1 << 20);
+  PlainBackend& backend = *owned;
+  Engine engine(std::move(owned), 0, false);
+  {
+    Client client(engine);
+    Words words;
+    for (int step = 0; step < 100; ++step) {
+      words.allocate(0, 1000).fill(0, 1.0f).allocate(1, 1000).affine(0, 1, 2.0f, 3.0f).free(0).free(1);
+      client.submit(words);
+    }
+    client.synchronize();
+    CHECK(engine.memory().live == 0);
+    CHECK(backend.allocations <= 3);  // two tensors and a scratch block, however many steps
+    words.allocate(0, 10).fill(0, 1.0f).view(1, 0, 4, 2).fill(1, 7.0f);
+    client.submit(words);
+    auto whole = client.read(0);
+    float values[10];
+    CHECK(whole->bytes.size() == sizeof values);
+    std::memcpy(values, whole->bytes.data(), sizeof values);
+    CHECK(values[3] == 1.0f && values[4] == 7.0f && values[5] == 7.0f && values[6] == 1.0f);
+    words.free(0);  // a view keeps its buffer
+    client.submit(words);
+    CHECK(client.first(1) == 7.0f);
+  }
+  Client other(engine);
+  other.synchronize();
+  CHECK(engine.memory().live == 0);  // a closed session gives its tensors back
+}
+
+void poison_and_exhaustion() {
+  Engine engine(std::make_unique<PlainBackend>(64 << 10), 0, true);
+  Client client(engine);
+  Words words;
+  words.allocate(0, 100);
+  client.submit(words);
+  CHECK(std::isnan(client.first(0)));
+  words.fill(0, 1.0f)
+      .allocate(1, 100)
+      .affine(0, 1, NAN, 0.0f)
+      .allocate(2, 100)
+      .affine(1, 2, 1.0f, 0.0f)
+      .allocate(3, 100)
+      .affine(0, 3, 1.0f, 1.0f);
+  client.submit(words);
+  auto failed = client.read(2);
+  CHECK(failed->failure && failed->failure->message == "[affine] asked to fail");
+  CHECK(failed->failure && failed->failure->detail.find("x f32[100]") != std::string::npos);
+  CHECK(client.first(3) == 2.0f);  // what does not depend on it goes on
+  words.accumulate(1, 3);
+  client.submit(words);
+  CHECK(client.read(3)->failure != nullptr);  // updated in place by something poisoned
+  words.fill(1, 5.0f);
+  client.submit(words);
+  CHECK(client.read(1)->failure != nullptr);  // a failure stays until its tensor is freed
+  words.free(1).allocate(1, 100).fill(1, 5.0f);
+  client.submit(words);
+  CHECK(client.first(1) == 5.0f);
+  words.allocate(4, 1 << 20, Op::affine).affine(0, 4, 1.0f, 0.0f);
+  client.submit(words);
+  auto exhausted = client.read(4);
+  CHECK(exhausted->failure && exhausted->failure->code == Code::out_of_memory);
+  CHECK(exhausted->failure && exhausted->failure->message.find("[affine] out of memory: a f32 tensor [1048576]") == 0);
+  CHECK(client.first(0) == 1.0f);
+  CHECK(client.read(99)->failure != nullptr);
+}
+
+void loss() {
+  Engine engine(std::make_unique<PlainBackend>(1 << 20), 0, false);
+  Client client(engine);
+  Words words;
+  words.allocate(0, 4).fill(0, 1.0f).allocate(1, 4).affine(0, 1, INFINITY, 0.0f);
+  client.submit(words);
+  auto lost = client.read(0);  // a tensor that was fine: the device that held it is gone
+  CHECK(lost->failure && lost->failure->code == Code::device_lost);
+  words.allocate(2, 4).fill(2, 1.0f);
+  client.submit(words);
+  auto later = client.read(2);
+  CHECK(later->failure && later->failure->code == Code::device_lost);
+}
+
+void capture() {
+  Engine engine(std::make_unique<PlainBackend>(1 << 20), 0, false);
+  Client client(engine);
+  Words words;
+  words.allocate(0, 4).fill(0, 1.0f);
+  client.submit(words);
+  words.allocate(1, 4).affine(0, 1, 2.0f, 1.0f).allocate(2, 4).affine(1, 2, 1.0f, 0.0f).accumulate(2, 0).free(1);
+  engine.capture(client.session, 9, words.words);
+  words.words.clear();
+  for (int i = 0; i < 3; ++i) engine.replay(client.session, 9, 0);
+  CHECK(client.first(2) == 27.0f);  // 1 -> 4 -> 13 -> 40; the last step wrote 2 * 13 + 1
+  CHECK(client.first(0) == 40.0f);
+  engine.release_capture(client.session, 9);
+  engine.replay(client.session, 9, 0);  // forgotten: nothing happens
+  CHECK(client.first(0) == 40.0f);
+}
+
+void sessions_that_end() {
+  for (int round = 0; round < 20; ++round) {
+    Engine engine(std::make_unique<PlainBackend>(1 << 24), 0, false);
+    Client stays(engine);
+    {
+      Client leaves(engine);
+      Words words;
+      words.allocate(0, 1000).fill(0, 1.0f);
+      leaves.submit(words);
+      for (int i = 0; i < 200; ++i) {
+        words.allocate(1, 1000).affine(0, 1, 2.0f, 0.0f).free(1);
+        leaves.submit(words);
+      }
+    }
+    stays.synchronize();
+    CHECK(engine.memory().live == 0);
+  }
+}
+
+void size_classes() {
+  for (size_t bytes = 1; bytes < (1 << 16); bytes += 37) {
+    const size_t rounded = Allocator::size_class(bytes);
+    CHECK(rounded >= bytes && (bytes <= 512 || rounded - bytes <= bytes / 8 + 1));
+    CHECK(Allocator::size_class(rounded) == rounded);
+  }
+}
+
+}  // namespace
+
+int main() {
+  order_and_reuse();
+  poison_and_exhaustion();
+  loss();
+  capture();
+  sessions_that_end();
+  size_classes();
+  std::printf("engine_test: %d checks, %d failed\n", checks, failures);
+  return failures != 0;
+}
