@@ -47,6 +47,66 @@ export function fill(a: FillArgs): void {
   stream.end(i)
 }
 
+export interface RandomArgs {
+  y: Tensor
+  kind: number
+  a: number
+  b: number
+  seed: number
+  counter: number
+}
+
+export function random(a: RandomArgs): void {
+  const stream = a.y.device.commands
+  let i = stream.begin(9)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 11
+  w[i++] = a.y.handle.index
+  w[i++] = a.kind
+  f[i++] = a.a
+  f[i++] = a.b
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
+export interface GatherRowsArgs {
+  x: Tensor
+  index: Tensor
+  y: Tensor
+}
+
+export function gatherRows(a: GatherRowsArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(4)
+  const w = stream.words
+  w[i++] = 12
+  w[i++] = a.x.handle.index
+  w[i++] = a.index.handle.index
+  w[i++] = a.y.handle.index
+  stream.end(i)
+}
+
+export interface ScatterRowsArgs {
+  x: Tensor
+  index: Tensor
+  y: Tensor
+}
+
+export function scatterRows(a: ScatterRowsArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(4)
+  const w = stream.words
+  w[i++] = 13
+  w[i++] = a.x.handle.index
+  w[i++] = a.index.handle.index
+  w[i++] = a.y.handle.index
+  stream.end(i)
+}
+
 export interface BinaryArgs {
   a: Tensor
   b: Tensor
@@ -58,7 +118,7 @@ export function binary(a: BinaryArgs): void {
   const stream = a.a.device.commands
   let i = stream.begin(5)
   const w = stream.words
-  w[i++] = 11
+  w[i++] = 14
   w[i++] = a.a.handle.index
   w[i++] = a.b.handle.index
   w[i++] = a.y.handle.index
@@ -78,11 +138,54 @@ export function affine(a: AffineArgs): void {
   let i = stream.begin(5)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 12
+  w[i++] = 15
   w[i++] = a.x.handle.index
   w[i++] = a.y.handle.index
   f[i++] = a.scale
   f[i++] = a.shift
+  stream.end(i)
+}
+
+export interface WhereArgs {
+  condition: Tensor
+  a: Tensor
+  b: Tensor
+  y: Tensor
+}
+
+export function where(a: WhereArgs): void {
+  const stream = a.condition.device.commands
+  let i = stream.begin(5)
+  const w = stream.words
+  w[i++] = 16
+  w[i++] = a.condition.handle.index
+  w[i++] = a.a.handle.index
+  w[i++] = a.b.handle.index
+  w[i++] = a.y.handle.index
+  stream.end(i)
+}
+
+export interface DropoutArgs {
+  x: Tensor
+  y: Tensor
+  p: number
+  seed: number
+  counter: number
+}
+
+export function dropout(a: DropoutArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(8)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 17
+  w[i++] = a.x.handle.index
+  w[i++] = a.y.handle.index
+  f[i++] = a.p
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
   stream.end(i)
 }
 
@@ -97,7 +200,7 @@ export function reduce(a: ReduceArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(5)
   const w = stream.words
-  w[i++] = 13
+  w[i++] = 18
   w[i++] = a.x.handle.index
   w[i++] = a.y.handle.index
   w[i++] = a.kind
@@ -115,7 +218,7 @@ export function unary(a: UnaryArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(4)
   const w = stream.words
-  w[i++] = 14
+  w[i++] = 19
   w[i++] = a.x.handle.index
   w[i++] = a.y.handle.index
   w[i++] = a.kind
@@ -133,11 +236,62 @@ export function unaryBackward(a: UnaryBackwardArgs): void {
   const stream = a.dy.device.commands
   let i = stream.begin(5)
   const w = stream.words
-  w[i++] = 15
+  w[i++] = 20
   w[i++] = a.dy.handle.index
   w[i++] = a.x.handle.index
   w[i++] = a.dx.handle.index
   w[i++] = a.kind
+  stream.end(i)
+}
+
+export interface ArgmaxArgs {
+  x: Tensor
+  index: Tensor
+}
+
+export function argmax(a: ArgmaxArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(3)
+  const w = stream.words
+  w[i++] = 21
+  w[i++] = a.x.handle.index
+  w[i++] = a.index.handle.index
+  stream.end(i)
+}
+
+export interface TopKArgs {
+  x: Tensor
+  values: Tensor
+  index: Tensor
+  k: number
+}
+
+export function topK(a: TopKArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(5)
+  const w = stream.words
+  w[i++] = 22
+  w[i++] = a.x.handle.index
+  w[i++] = a.values.handle.index
+  w[i++] = a.index.handle.index
+  w[i++] = a.k
+  stream.end(i)
+}
+
+export interface TopKBackwardArgs {
+  dvalues: Tensor
+  index: Tensor
+  dx: Tensor
+}
+
+export function topKBackward(a: TopKBackwardArgs): void {
+  const stream = a.dvalues.device.commands
+  let i = stream.begin(4)
+  const w = stream.words
+  w[i++] = 23
+  w[i++] = a.dvalues.handle.index
+  w[i++] = a.index.handle.index
+  w[i++] = a.dx.handle.index
   stream.end(i)
 }
 
@@ -152,7 +306,7 @@ export function softmax(a: SoftmaxArgs): void {
   let i = stream.begin(4)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 16
+  w[i++] = 24
   w[i++] = a.x.handle.index
   w[i++] = a.y.handle.index
   f[i++] = a.scale
@@ -171,7 +325,7 @@ export function softmaxBackward(a: SoftmaxBackwardArgs): void {
   let i = stream.begin(5)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 17
+  w[i++] = 25
   w[i++] = a.dy.handle.index
   w[i++] = a.y.handle.index
   w[i++] = a.dx.handle.index
@@ -188,7 +342,7 @@ export function logSoftmax(a: LogSoftmaxArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(3)
   const w = stream.words
-  w[i++] = 18
+  w[i++] = 26
   w[i++] = a.x.handle.index
   w[i++] = a.y.handle.index
   stream.end(i)
@@ -204,7 +358,7 @@ export function logSoftmaxBackward(a: LogSoftmaxBackwardArgs): void {
   const stream = a.dy.device.commands
   let i = stream.begin(4)
   const w = stream.words
-  w[i++] = 19
+  w[i++] = 27
   w[i++] = a.dy.handle.index
   w[i++] = a.y.handle.index
   w[i++] = a.dx.handle.index
@@ -223,7 +377,7 @@ export function matmul(a: MatmulArgs): void {
   let i = stream.begin(5)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 20
+  w[i++] = 28
   w[i++] = a.a.handle.index
   w[i++] = a.b.handle.index
   w[i++] = a.c.handle.index
@@ -245,7 +399,7 @@ export function linear(a: LinearArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(8)
   const w = stream.words
-  w[i++] = 21
+  w[i++] = 29
   w[i++] = a.x.handle.index
   w[i++] = a.weight.handle.index
   w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
@@ -271,7 +425,7 @@ export function linearBackward(a: LinearBackwardArgs): void {
   const stream = a.dy.device.commands
   let i = stream.begin(9)
   const w = stream.words
-  w[i++] = 22
+  w[i++] = 30
   w[i++] = a.dy.handle.index
   w[i++] = a.x.handle.index
   w[i++] = a.weight.handle.index
@@ -296,7 +450,7 @@ export function qkv(a: QkvArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(7)
   const w = stream.words
-  w[i++] = 23
+  w[i++] = 31
   w[i++] = a.x.handle.index
   w[i++] = a.weight.handle.index
   w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
@@ -321,7 +475,7 @@ export function qkvBackward(a: QkvBackwardArgs): void {
   const stream = a.x.device.commands
   let i = stream.begin(9)
   const w = stream.words
-  w[i++] = 24
+  w[i++] = 32
   w[i++] = a.dq === undefined ? -1 : a.dq.handle.index
   w[i++] = a.dk === undefined ? -1 : a.dk.handle.index
   w[i++] = a.dv === undefined ? -1 : a.dv.handle.index
@@ -330,6 +484,72 @@ export function qkvBackward(a: QkvBackwardArgs): void {
   w[i++] = a.dx === undefined ? -1 : a.dx.handle.index
   w[i++] = a.dweight === undefined ? -1 : a.dweight.handle.index
   w[i++] = a.dbias === undefined ? -1 : a.dbias.handle.index
+  stream.end(i)
+}
+
+export interface EmbeddingArgs {
+  table: Tensor
+  ids: Tensor
+  positions?: Tensor | undefined
+  positionIds?: Tensor | undefined
+  y: Tensor
+  scale: number
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function embedding(a: EmbeddingArgs): void {
+  const stream = a.table.device.commands
+  let i = stream.begin(12)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 33
+  w[i++] = a.table.handle.index
+  w[i++] = a.ids.handle.index
+  w[i++] = a.positions === undefined ? -1 : a.positions.handle.index
+  w[i++] = a.positionIds === undefined ? -1 : a.positionIds.handle.index
+  w[i++] = a.y.handle.index
+  f[i++] = a.scale
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
+export interface EmbeddingBackwardArgs {
+  dy: Tensor
+  ids: Tensor
+  positionIds?: Tensor | undefined
+  dtable?: Tensor | undefined
+  dpositions?: Tensor | undefined
+  paddingIndex: number
+  scale: number
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function embeddingBackward(a: EmbeddingBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(13)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 34
+  w[i++] = a.dy.handle.index
+  w[i++] = a.ids.handle.index
+  w[i++] = a.positionIds === undefined ? -1 : a.positionIds.handle.index
+  w[i++] = a.dtable === undefined ? -1 : a.dtable.handle.index
+  w[i++] = a.dpositions === undefined ? -1 : a.dpositions.handle.index
+  w[i++] = a.paddingIndex
+  f[i++] = a.scale
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
   stream.end(i)
 }
 
@@ -353,88 +573,148 @@ export const schema = {
     outputs: ['y'],
     accumulated: [],
   },
-  binary: {
+  random: {
     id: 11,
+    inputs: [],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  gatherRows: {
+    id: 12,
+    inputs: ['x', 'index'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  scatterRows: {
+    id: 13,
+    inputs: ['x', 'index'],
+    outputs: [],
+    accumulated: ['y'],
+  },
+  binary: {
+    id: 14,
     inputs: ['a', 'b'],
     outputs: ['y'],
     accumulated: [],
   },
   affine: {
-    id: 12,
+    id: 15,
+    inputs: ['x'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  where: {
+    id: 16,
+    inputs: ['condition', 'a', 'b'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  dropout: {
+    id: 17,
     inputs: ['x'],
     outputs: ['y'],
     accumulated: [],
   },
   reduce: {
-    id: 13,
-    inputs: ['x'],
-    outputs: ['y'],
-    accumulated: [],
-  },
-  unary: {
-    id: 14,
-    inputs: ['x'],
-    outputs: ['y'],
-    accumulated: [],
-  },
-  unaryBackward: {
-    id: 15,
-    inputs: ['dy', 'x'],
-    outputs: ['dx'],
-    accumulated: [],
-  },
-  softmax: {
-    id: 16,
-    inputs: ['x'],
-    outputs: ['y'],
-    accumulated: [],
-  },
-  softmaxBackward: {
-    id: 17,
-    inputs: ['dy', 'y'],
-    outputs: ['dx'],
-    accumulated: [],
-  },
-  logSoftmax: {
     id: 18,
     inputs: ['x'],
     outputs: ['y'],
     accumulated: [],
   },
-  logSoftmaxBackward: {
+  unary: {
     id: 19,
+    inputs: ['x'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  unaryBackward: {
+    id: 20,
+    inputs: ['dy', 'x'],
+    outputs: ['dx'],
+    accumulated: [],
+  },
+  argmax: {
+    id: 21,
+    inputs: ['x'],
+    outputs: ['index'],
+    accumulated: [],
+  },
+  topK: {
+    id: 22,
+    inputs: ['x'],
+    outputs: ['values', 'index'],
+    accumulated: [],
+  },
+  topKBackward: {
+    id: 23,
+    inputs: ['dvalues', 'index'],
+    outputs: ['dx'],
+    accumulated: [],
+  },
+  softmax: {
+    id: 24,
+    inputs: ['x'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  softmaxBackward: {
+    id: 25,
+    inputs: ['dy', 'y'],
+    outputs: ['dx'],
+    accumulated: [],
+  },
+  logSoftmax: {
+    id: 26,
+    inputs: ['x'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  logSoftmaxBackward: {
+    id: 27,
     inputs: ['dy', 'y'],
     outputs: ['dx'],
     accumulated: [],
   },
   matmul: {
-    id: 20,
+    id: 28,
     inputs: ['a', 'b'],
     outputs: ['c'],
     accumulated: [],
   },
   linear: {
-    id: 21,
+    id: 29,
     inputs: ['x', 'weight', 'bias', 'residual'],
     outputs: ['y', 'preactivation'],
     accumulated: [],
   },
   linearBackward: {
-    id: 22,
+    id: 30,
     inputs: ['dy', 'x', 'weight', 'preactivation'],
     outputs: ['dx'],
     accumulated: ['dweight', 'dbias'],
   },
   qkv: {
-    id: 23,
+    id: 31,
     inputs: ['x', 'weight', 'bias'],
     outputs: ['q', 'k', 'v'],
     accumulated: [],
   },
   qkvBackward: {
-    id: 24,
+    id: 32,
     inputs: ['dq', 'dk', 'dv', 'x', 'weight'],
     outputs: ['dx'],
     accumulated: ['dweight', 'dbias'],
+  },
+  embedding: {
+    id: 33,
+    inputs: ['table', 'ids', 'positions', 'positionIds'],
+    outputs: ['y'],
+    accumulated: [],
+  },
+  embeddingBackward: {
+    id: 34,
+    inputs: ['dy', 'ids', 'positionIds'],
+    outputs: [],
+    accumulated: ['dtable', 'dpositions'],
   },
 } as const

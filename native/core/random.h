@@ -40,7 +40,7 @@ TILEWISE_SCALAR float uniform(uint32_t word) { return static_cast<float>(static_
 // Whether dropout with probability p keeps the element that drew `word`.
 TILEWISE_SCALAR bool keep(uint32_t word, float p) { return uniform(word) >= p; }
 
-// One element by its index: for tails and tests; runs are filled by words() and uniforms().
+// One element by its index: for tails and tests; each_run() and what stands on it fill whole runs.
 TILEWISE_SCALAR uint32_t word(uint64_t seed, uint64_t counter, uint64_t element) {
   return philox4x32(seed, counter, element >> 2).lane[element & 3];
 }
