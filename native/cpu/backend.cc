@@ -1,5 +1,7 @@
 #include "backend.h"
 
+#include "gemm.h"
+
 #include <omp.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -61,6 +63,18 @@ int available_cores() {
   return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
 }
 
+const char* name_of(Bf16Path path) {
+  switch (path) {
+    case Bf16Path::amx:
+      return "bf16 on the tile unit (AMX)";
+    case Bf16Path::onednn:
+      return "bf16 instructions";
+    case Bf16Path::through_f32:
+      return "bf16 through f32";
+  }
+  return "";
+}
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const InstructionSet& isa, int threads) : table_(isa.table()) {
@@ -68,9 +82,10 @@ class CpuBackend final : public Backend {
     info_.name = processor_name();
     info_.threads = threads > 0 ? threads : available_cores();
     info_.memory_bytes = memory_bytes();
-    info_.native_bf16 = __builtin_cpu_supports("avx512bf16");
-    info_.detail = std::string(isa.name) + (info_.native_bf16 ? ", bf16 instructions" : ", bf16 through f32") + ", " +
-                   std::to_string(info_.threads) + (info_.threads == 1 ? " thread" : " threads");
+    const Bf16Path path = bf16_path();
+    info_.native_bf16 = path != Bf16Path::through_f32;
+    info_.detail =
+        std::string(isa.name) + ", " + name_of(path) + ", " + std::to_string(info_.threads) + (info_.threads == 1 ? " thread" : " threads");
   }
 
   DeviceInfo info() const override { return info_; }
