@@ -1,15 +1,122 @@
-/** `npm run bench -- [suite …] [--against torch] [--rows PATTERN] [--json FILE]`. Without a suite: all of them. */
-import { readdirSync } from 'node:fs'
+/**
+ * `npm run bench -- [suite …] [--against torch] [--rows PATTERN] [--quick] [--json FILE] [--python PATH] [--threads N]`
+ *
+ * Without a suite: all of them. With `--against torch`, PyTorch's CPU runs beside ours in a child process, alternately, on as many threads; the
+ * ratio is PyTorch's time over ours, so that above 1 ours is faster.
+ */
+import { readdirSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { device } from '../lib/index.ts'
+import { FULL, type Idle, measure, QUICK } from './measure.ts'
+import type { Result, Row, Suite } from './row.ts'
+import { table } from './table.ts'
+import { Torch, TorchError } from './torch.ts'
 
-const suites = readdirSync(new URL('./suites/', import.meta.url)).map(file => file.replace(/\.ts$/, ''))
-const wanted = process.argv.slice(2).filter(argument => !argument.startsWith('--'))
-for (const name of wanted) {
-  if (!suites.includes(name)) {
-    console.error(`bench: unknown suite '${name}'; there are ${suites.join(', ')}`)
-    process.exit(2)
+const USAGE = `usage: npm run bench -- [suite …] [options]
+  --against torch   run PyTorch's CPU beside ours, alternately, and print the ratio (> 1: ours is faster)
+  --rows PATTERN    only rows whose "suite row dtype" matches this regular expression
+  --quick           few and short samples: to see whether everything runs
+  --json FILE       write the rows to FILE
+  --python PATH     the Python that has PyTorch (default: python3)
+  --threads N       threads of each side (default: 2)
+  --list            print the names of the rows and stop`
+
+/** Ends the process: exit code 2 is a wrong call or a missing PyTorch. */
+function refuse(message: string): never {
+  console.error(`bench: ${message}`)
+  process.exit(2)
+}
+
+function options() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        against: { type: 'string' },
+        rows: { type: 'string' },
+        quick: { type: 'boolean', default: false },
+        json: { type: 'string' },
+        python: { type: 'string', default: 'python3' },
+        threads: { type: 'string', default: '2' },
+        list: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    })
+  } catch (error) {
+    return refuse(`${(error as Error).message}\n${USAGE}`)
   }
 }
-for (const name of wanted.length > 0 ? wanted : suites) {
-  const { run } = (await import(new URL(`./suites/${name}.ts`, import.meta.url).href)) as { run(): Promise<void> }
-  await run()
+
+function pattern(text: string): RegExp {
+  try {
+    return new RegExp(text, 'i')
+  } catch (error) {
+    return refuse(`--rows must be a regular expression: ${(error as Error).message}`)
+  }
 }
+
+async function selectedRows(names: readonly string[], filter: string | undefined): Promise<[string, Row][]> {
+  const suites = readdirSync(new URL('./suites/', import.meta.url)).map(file => file.replace(/\.ts$/, ''))
+  for (const name of names) if (!suites.includes(name)) refuse(`unknown suite '${name}'; there are ${suites.join(', ')}`)
+  const wanted = filter === undefined ? undefined : pattern(filter)
+  const rows: [string, Row][] = []
+  for (const name of names.length > 0 ? names : suites) {
+    const suite = (await import(new URL(`./suites/${name}.ts`, import.meta.url).href)) as Suite
+    for (const row of suite.rows()) if (!wanted || wanted.test(`${name} ${row.name} ${row.dtype}`)) rows.push([name, row])
+  }
+  if (rows.length === 0) refuse(`no row matches '${filter}'`)
+  return rows
+}
+
+async function startTorch(python: string, threads: number): Promise<Torch> {
+  try {
+    return await Torch.start(python, threads)
+  } catch (error) {
+    if (error instanceof TorchError) refuse(error.message)
+    throw error
+  }
+}
+
+const { values, positionals } = options()
+if (values.help) {
+  console.log(USAGE)
+  process.exit(0)
+}
+const threads = Number(values.threads)
+if (!Number.isSafeInteger(threads) || threads < 1) refuse(`--threads must be a positive integer, is '${values.threads}'`)
+if (values.against !== undefined && values.against !== 'torch') refuse(`--against must be 'torch', is '${values.against}'`)
+const rows = await selectedRows(positionals, values.rows)
+if (values.list) {
+  for (const [suite, row] of rows) console.log(`${suite} ${row.name} ${row.dtype}`)
+  process.exit(0)
+}
+
+const torch = values.against ? await startTorch(values.python, threads) : undefined
+const cpu = device('cpu', { threads })
+console.error(`bench: ${cpu.reason}${torch ? ` against ${torch.description}` : ''}`)
+const idle: Idle = { ours: 0, theirs: 0 }
+const results: Result[] = []
+const failures: string[] = []
+const write = () => values.json && writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`)
+for (const [suite, row] of rows) {
+  try {
+    const result = await measure(suite, row, cpu, torch, values.quick ? QUICK : FULL, idle)
+    results.push(result)
+    // After every row: a run that is stopped keeps what it has measured.
+    write()
+    console.error(
+      `bench: ${results.length}/${rows.length} ${suite} ${row.name} ${row.dtype}${result.ratio === null ? '' : ` ${result.ratio}×`}`,
+    )
+  } catch (error) {
+    failures.push(`${suite} ${row.name} ${row.dtype}: ${(error as Error).message}`)
+    console.error(`bench: failed: ${failures.at(-1)}`)
+  }
+}
+await torch?.close()
+console.log(table(results))
+if (torch) {
+  const share = (x: number) => `${(100 * x).toFixed(0)} % of a core`
+  console.error(`bench: while the other side ran, ours used at most ${share(idle.ours)}, PyTorch ${share(idle.theirs)}`)
+}
+for (const failure of failures) console.error(`bench: failed: ${failure}`)
+process.exitCode = failures.length > 0 ? 1 : 0

@@ -1,36 +1,51 @@
 /** What JavaScript spends to record one op: the part that runs on the thread of the user's server. Goal: at most 1 µs at the median. */
-
-import { device, noGrad, scope, type Tensor, zeros } from '../../lib/index.ts'
+import { type Device, noGrad, scope, type Tensor, zeros } from '../../lib/index.ts'
 import { binary } from '../../lib/ops/binary.ts'
+import type { Row } from '../row.ts'
 
+/** Between two visits of the event loop, so that the queue to the device stays short. */
 const OPS = 64
-const REPEATS = 2000
 
-/** Microseconds an op, median and 90th percentile over batches of OPS calls; batches are measured whole because the clock costs too. */
-function measure(record: () => Tensor): { median: number; p90: number } {
-  const times: number[] = []
-  for (let repeat = 0; repeat < REPEATS; repeat++) {
-    scope(() => {
-      const start = process.hrtime.bigint()
-      for (let i = 0; i < OPS; i++) record()
-      times.push(Number(process.hrtime.bigint() - start) / OPS / 1000)
-    })
+function row(name: string, make: (device: Device) => { record(): Tensor; inputs: Tensor[] }): Row {
+  return {
+    name,
+    dtype: 'f32',
+    unit: 'µs',
+    async prepare(device) {
+      const { record, inputs } = make(device)
+      return {
+        async sample(iterations) {
+          const times: number[] = []
+          for (let batch = 0; batch < Math.max(1, iterations / OPS); batch++) {
+            scope(() => {
+              const start = performance.now()
+              for (let i = 0; i < OPS; i++) record()
+              times.push(performance.now() - start)
+            })
+          }
+          await device.synchronize()
+          // The median: a batch now and then pays for the garbage collector, which no op of its own causes.
+          return ((times.sort((a, b) => a - b)[times.length >> 1] as number) / OPS) * 1000
+        },
+        dispose: () => {
+          for (const input of inputs) input.dispose()
+        },
+      }
+    },
   }
-  const settled = times.slice(REPEATS / 4).sort((a, b) => a - b)
-  return { median: settled[settled.length >> 1] as number, p90: settled[Math.floor(settled.length * 0.9)] as number }
 }
 
-export async function run(): Promise<void> {
-  const cpu = device('cpu')
-  const [a, b] = [zeros([4, 8], { device: cpu }), zeros([4, 8], { device: cpu })]
-  const trained = zeros([4, 8], { device: cpu, requiresGrad: true })
-  const rows: [string, () => Tensor][] = [
-    ['binary (3 tensors), no gradient', () => noGrad(() => binary('add', a, b))],
-    ['binary (3 tensors), recorded on the tape', () => binary('add', a, trained)],
+export function rows(): Row[] {
+  const inputs = (device: Device) =>
+    [zeros([4, 8], { device }), zeros([4, 8], { device }), zeros([4, 8], { device, requiresGrad: true })] as const
+  return [
+    row('binary (3 tensors), no gradient', device => {
+      const [a, b, trained] = inputs(device)
+      return { record: () => noGrad(() => binary('add', a, b)), inputs: [a, b, trained] }
+    }),
+    row('binary (3 tensors), on the tape', device => {
+      const [a, b, trained] = inputs(device)
+      return { record: () => binary('add', a, trained), inputs: [a, b, trained] }
+    }),
   ]
-  for (const [name, record] of rows) {
-    const { median, p90 } = measure(record)
-    console.log(`overhead  ${name.padEnd(44)} ${median.toFixed(2)} µs median, ${p90.toFixed(2)} µs p90`)
-  }
-  await cpu.synchronize()
 }

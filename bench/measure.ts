@@ -1,0 +1,123 @@
+/** Samples of both sides of a row, alternately: what slows the machine down for a while slows both. */
+import type { Device } from '../lib/index.ts'
+import type { Result, Row } from './row.ts'
+import type { Torch } from './torch.ts'
+
+export interface Plan {
+  /** Samples of each side. */
+  readonly samples: number
+  /** Milliseconds that a sample should take at least. */
+  readonly sampleTime: number
+  /** Milliseconds of warm-up of each side. */
+  readonly warmUp: number
+}
+
+export const FULL: Plan = { samples: 11, sampleTime: 150, warmUp: 300 }
+export const QUICK: Plan = { samples: 3, sampleTime: 40, warmUp: 60 }
+
+/** Shares of one core that a side used while the other ran. It should be 0: threads that spin would slow the other side. */
+export interface Idle {
+  ours: number
+  theirs: number
+}
+
+const unitMilliseconds = { ms: 1, µs: 1e-3 }
+
+type Sample = (iterations: number) => Promise<number>
+
+/** Warms up, and returns how many iterations fill a sample. */
+async function calibrate(sample: Sample, plan: Plan, unit: number): Promise<number> {
+  let iterations = 1
+  const end = performance.now() + plan.warmUp
+  await sample(1)
+  for (;;) {
+    const each = (await sample(iterations)) * unit
+    const wanted = Math.max(1, Math.ceil(plan.sampleTime / Math.max(each, 1e-4)))
+    if (performance.now() >= end && wanted <= 2 * iterations) return wanted
+    iterations = Math.min(wanted, iterations * 10)
+  }
+}
+
+export function quantile(sorted: readonly number[], q: number): number {
+  const at = q * (sorted.length - 1)
+  const below = sorted[Math.floor(at)] as number
+  const above = sorted[Math.ceil(at)] as number
+  return below + (above - below) * (at - Math.floor(at))
+}
+
+function summary(samples: readonly number[]): { median: number; spread: number } {
+  const sorted = [...samples].sort((a, b) => a - b)
+  const median = quantile(sorted, 0.5)
+  return { median, spread: (quantile(sorted, 0.9) - quantile(sorted, 0.1)) / median }
+}
+
+const pause = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
+
+/** Longer than a thread of OpenMP spins before it sleeps: measured, 5 ms for GCC's library on the machine of docs/perf.md. */
+const SETTLE = 20
+
+/** Measures a row. Without `torch`, or where the row has no twin, ours alone. `idle` keeps the highest shares seen. */
+export async function measure(suite: string, row: Row, device: Device, torch: Torch | undefined, plan: Plan, idle: Idle): Promise<Result> {
+  const unit = unitMilliseconds[row.unit]
+  const side = await row.prepare(device)
+  try {
+    const ours: number[] = []
+    const theirs: number[] = []
+    let way = ''
+    const oursCount = await calibrate(iterations => side.sample(iterations), plan, unit)
+    if (torch && row.twin) {
+      await pause(SETTLE)
+      const prepared = await torch.prepare(row.twin.name, { ...row.twin.args, dtype: row.dtype, ...side.shared })
+      way = prepared.way
+      row.verify?.(side.answers ?? {}, prepared.answers)
+      const theirsSample: Sample = async iterations => (await torch.run(iterations)).seconds * (1000 / unit)
+      const theirsCount = await calibrate(theirsSample, plan, unit)
+      for (let i = 0; i < plan.samples; i++) {
+        await pause(SETTLE)
+        ours.push(await side.sample(oursCount))
+        await pause(SETTLE)
+        const cpu = process.cpuUsage()
+        const start = performance.now()
+        const { seconds, idleShare } = await torch.run(theirsCount)
+        const used = process.cpuUsage(cpu)
+        const wall = performance.now() - start
+        // Short samples hold too few ticks of the clock to say anything.
+        if (wall >= 30) {
+          idle.ours = Math.max(idle.ours, (used.user + used.system) / 1000 / wall)
+          idle.theirs = Math.max(idle.theirs, idleShare)
+        }
+        theirs.push(seconds * (1000 / unit))
+      }
+      await torch.release()
+    } else {
+      for (let i = 0; i < plan.samples; i++) ours.push(await side.sample(oursCount))
+    }
+    const mine = summary(ours)
+    const other = theirs.length > 0 ? summary(theirs) : undefined
+    const rate = row.work ? `${significant(row.work.amount / ((mine.median * unit) / 1000))} ${row.work.unit}` : ''
+    return {
+      suite,
+      row: row.name,
+      dtype: row.dtype,
+      ours: round(mine.median),
+      theirs: other ? round(other.median) : null,
+      unit: row.unit,
+      ratio: other ? round(other.median / mine.median) : null,
+      oursSpread: round(mine.spread),
+      theirsSpread: other ? round(other.spread) : null,
+      rate,
+      way,
+    }
+  } finally {
+    side.dispose()
+    await device.synchronize()
+    device.trim()
+  }
+}
+
+/** Four significant digits. */
+const round = (x: number) => Number(x.toPrecision(4))
+
+export function significant(x: number, digits = 3): string {
+  return x >= 1000 ? Math.round(x).toLocaleString('en') : String(Number(x.toPrecision(digits)))
+}
