@@ -487,6 +487,154 @@ export function qkvBackward(a: QkvBackwardArgs): void {
   stream.end(i)
 }
 
+export interface LayerNormArgs {
+  x: Tensor
+  residual?: Tensor | undefined
+  weight?: Tensor | undefined
+  bias?: Tensor | undefined
+  y: Tensor
+  sum?: Tensor | undefined
+  mean: Tensor
+  rstd: Tensor
+  eps: number
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function layerNorm(a: LayerNormArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(15)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 33
+  w[i++] = a.x.handle.index
+  w[i++] = a.residual === undefined ? -1 : a.residual.handle.index
+  w[i++] = a.weight === undefined ? -1 : a.weight.handle.index
+  w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
+  w[i++] = a.y.handle.index
+  w[i++] = a.sum === undefined ? -1 : a.sum.handle.index
+  w[i++] = a.mean.handle.index
+  w[i++] = a.rstd.handle.index
+  f[i++] = a.eps
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
+export interface LayerNormBackwardArgs {
+  dy: Tensor
+  dsum?: Tensor | undefined
+  sum: Tensor
+  weight?: Tensor | undefined
+  mean: Tensor
+  rstd: Tensor
+  dx?: Tensor | undefined
+  dresidual?: Tensor | undefined
+  dweight?: Tensor | undefined
+  dbias?: Tensor | undefined
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function layerNormBackward(a: LayerNormBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(16)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 34
+  w[i++] = a.dy.handle.index
+  w[i++] = a.dsum === undefined ? -1 : a.dsum.handle.index
+  w[i++] = a.sum.handle.index
+  w[i++] = a.weight === undefined ? -1 : a.weight.handle.index
+  w[i++] = a.mean.handle.index
+  w[i++] = a.rstd.handle.index
+  w[i++] = a.dx === undefined ? -1 : a.dx.handle.index
+  w[i++] = a.dresidual === undefined ? -1 : a.dresidual.handle.index
+  w[i++] = a.dweight === undefined ? -1 : a.dweight.handle.index
+  w[i++] = a.dbias === undefined ? -1 : a.dbias.handle.index
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
+export interface RmsNormArgs {
+  x: Tensor
+  residual?: Tensor | undefined
+  weight?: Tensor | undefined
+  y: Tensor
+  sum?: Tensor | undefined
+  rstd: Tensor
+  eps: number
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function rmsNorm(a: RmsNormArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(13)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 35
+  w[i++] = a.x.handle.index
+  w[i++] = a.residual === undefined ? -1 : a.residual.handle.index
+  w[i++] = a.weight === undefined ? -1 : a.weight.handle.index
+  w[i++] = a.y.handle.index
+  w[i++] = a.sum === undefined ? -1 : a.sum.handle.index
+  w[i++] = a.rstd.handle.index
+  f[i++] = a.eps
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
+export interface RmsNormBackwardArgs {
+  dy: Tensor
+  dsum?: Tensor | undefined
+  sum: Tensor
+  weight?: Tensor | undefined
+  rstd: Tensor
+  dx?: Tensor | undefined
+  dresidual?: Tensor | undefined
+  dweight?: Tensor | undefined
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function rmsNormBackward(a: RmsNormBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(14)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 36
+  w[i++] = a.dy.handle.index
+  w[i++] = a.dsum === undefined ? -1 : a.dsum.handle.index
+  w[i++] = a.sum.handle.index
+  w[i++] = a.weight === undefined ? -1 : a.weight.handle.index
+  w[i++] = a.rstd.handle.index
+  w[i++] = a.dx === undefined ? -1 : a.dx.handle.index
+  w[i++] = a.dresidual === undefined ? -1 : a.dresidual.handle.index
+  w[i++] = a.dweight === undefined ? -1 : a.dweight.handle.index
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
 export interface EmbeddingArgs {
   table: Tensor
   ids: Tensor
@@ -504,7 +652,7 @@ export function embedding(a: EmbeddingArgs): void {
   let i = stream.begin(12)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 33
+  w[i++] = 37
   w[i++] = a.table.handle.index
   w[i++] = a.ids.handle.index
   w[i++] = a.positions === undefined ? -1 : a.positions.handle.index
@@ -537,7 +685,7 @@ export function embeddingBackward(a: EmbeddingBackwardArgs): void {
   let i = stream.begin(13)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 34
+  w[i++] = 38
   w[i++] = a.dy.handle.index
   w[i++] = a.ids.handle.index
   w[i++] = a.positionIds === undefined ? -1 : a.positionIds.handle.index
@@ -705,14 +853,38 @@ export const schema = {
     outputs: ['dx'],
     accumulated: ['dweight', 'dbias'],
   },
-  embedding: {
+  layerNorm: {
     id: 33,
+    inputs: ['x', 'residual', 'weight', 'bias'],
+    outputs: ['y', 'sum', 'mean', 'rstd'],
+    accumulated: [],
+  },
+  layerNormBackward: {
+    id: 34,
+    inputs: ['dy', 'dsum', 'sum', 'weight', 'mean', 'rstd'],
+    outputs: ['dx', 'dresidual'],
+    accumulated: ['dweight', 'dbias'],
+  },
+  rmsNorm: {
+    id: 35,
+    inputs: ['x', 'residual', 'weight'],
+    outputs: ['y', 'sum', 'rstd'],
+    accumulated: [],
+  },
+  rmsNormBackward: {
+    id: 36,
+    inputs: ['dy', 'dsum', 'sum', 'weight', 'rstd'],
+    outputs: ['dx', 'dresidual'],
+    accumulated: ['dweight'],
+  },
+  embedding: {
+    id: 37,
     inputs: ['table', 'ids', 'positions', 'positionIds'],
     outputs: ['y'],
     accumulated: [],
   },
   embeddingBackward: {
-    id: 34,
+    id: 38,
     inputs: ['dy', 'ids', 'positionIds'],
     outputs: [],
     accumulated: ['dtable', 'dpositions'],

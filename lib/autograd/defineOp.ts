@@ -37,8 +37,8 @@ export interface OpDefinition<A extends object, Parameters extends unknown[], Re
   result: (args: A) => Result
   /** Outputs that gradients come back from, in the order of the tape; statistics are left out. */
   differentiable: readonly TensorKey<A>[]
-  /** Tensors that backward reads: they stay in memory until it has. */
-  saves: readonly Saved[]
+  /** Tensors that backward reads: they stay in memory until it has. A function where that depends on the call. */
+  saves: readonly Saved[] | ((args: A) => readonly Saved[])
   /** Gradients by input name, or 'none' for what has no derivative. */
   backward: 'none' | ((context: BackwardContext<A, Saved>) => { [K in TensorKey<A>]?: Tensor | undefined })
   /** The unfused composite: documentation, and the oracle of forward and gradient. */
@@ -78,7 +78,8 @@ export function defineOp<A extends object, Parameters extends unknown[], Result,
   const record = (args: A, inputs: (Tensor | undefined)[]) => {
     if (definition.backward === 'none') return
     const rule = definition.backward
-    const saved = definition.saves.map(name => tensorAt(args, name)).filter(tensor => tensor !== undefined)
+    const saves = typeof definition.saves === 'function' ? definition.saves(args) : definition.saves
+    const saved = saves.map(name => tensorAt(args, name)).filter(tensor => tensor !== undefined)
     const wanted = inputs.map(input => (input?.requiresGrad ? input : undefined))
     const outputs = definition.differentiable.filter(name => tensorAt(args, name) !== undefined)
     const node = new TapeNode(op, wanted, saved, (gradients): InputGradients => {
