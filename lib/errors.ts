@@ -47,6 +47,22 @@ export class ArgumentError extends TilewiseError {
   }
 }
 
+/** A state dictionary does not fit a module. The lists name the keys. */
+export class StateDictError extends TilewiseError {
+  constructor(
+    readonly missing: readonly string[],
+    readonly unexpected: readonly string[],
+    /** One sentence each: which key, what was expected, what came. */
+    readonly mismatched: readonly string[],
+  ) {
+    const part = (name: string, list: readonly string[]) => (list.length === 0 ? [] : [`${name}: ${list.join(', ')}`])
+    super(
+      'TILEWISE_STATE_DICT',
+      `[loadStateDict] ${[...part('missing', missing), ...part('unexpected', unexpected), ...part('wrong', mismatched)].join('; ')}`,
+    )
+  }
+}
+
 /** A tensor, capture or module was used after it had been disposed, or a graph after its backward. */
 export class DisposedError extends TilewiseError {
   constructor(message: string) {

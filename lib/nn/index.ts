@@ -1,0 +1,11 @@
+/** `tilewise/nn`: modules. Names, defaults and state dictionaries follow torch.nn, batch first. */
+export { loadModule, saveModule } from './checkpoint.ts'
+export { Dropout } from './dropout.ts'
+export { Embedding, type EmbeddingForward, type EmbeddingOptions } from './embedding.ts'
+export { constant, fanInUniform, gaussian, type Initializer, parameter, xavierUniform } from './initialize.ts'
+export { type LearnedOptions, LearnedPositions } from './learnedPositions.ts'
+export { Linear, type LinearOptions } from './linear.ts'
+export { type BufferKind, Module, type Placement } from './module.ts'
+export { type SinusoidalOptions, SinusoidalPositions, type SinusoidLayout } from './sinusoidalPositions.ts'
+export type { StateDict } from './stateDict.ts'
+export type { SummaryOptions } from './summary.ts'
