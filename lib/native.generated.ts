@@ -701,6 +701,87 @@ export function embeddingBackward(a: EmbeddingBackwardArgs): void {
   stream.end(i)
 }
 
+export interface AdamwArgs {
+  params: readonly Tensor[]
+  grads: readonly Tensor[]
+  firstMoments: readonly Tensor[]
+  secondMoments: readonly Tensor[]
+  masters: readonly Tensor[]
+  steps: readonly Tensor[]
+  rate: Tensor
+  rest1: number
+  rest2: number
+  eps: number
+  weightDecay: number
+  decoupled: number
+  clear: number
+}
+
+export function adamw(a: AdamwArgs): void {
+  const stream = a.rate.device.commands
+  let i = stream.begin(
+    14 + a.params.length + a.grads.length + a.firstMoments.length + a.secondMoments.length + a.masters.length + a.steps.length,
+  )
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 35
+  w[i++] = a.params.length
+  for (const tensor of a.params) w[i++] = tensor.handle.index
+  w[i++] = a.grads.length
+  for (const tensor of a.grads) w[i++] = tensor.handle.index
+  w[i++] = a.firstMoments.length
+  for (const tensor of a.firstMoments) w[i++] = tensor.handle.index
+  w[i++] = a.secondMoments.length
+  for (const tensor of a.secondMoments) w[i++] = tensor.handle.index
+  w[i++] = a.masters.length
+  for (const tensor of a.masters) w[i++] = tensor.handle.index
+  w[i++] = a.steps.length
+  for (const tensor of a.steps) w[i++] = tensor.handle.index
+  w[i++] = a.rate.handle.index
+  f[i++] = a.rest1
+  f[i++] = a.rest2
+  f[i++] = a.eps
+  f[i++] = a.weightDecay
+  w[i++] = a.decoupled
+  w[i++] = a.clear
+  stream.end(i)
+}
+
+export interface GlobalNormArgs {
+  xs: readonly Tensor[]
+  norm: Tensor
+}
+
+export function globalNorm(a: GlobalNormArgs): void {
+  const stream = a.norm.device.commands
+  let i = stream.begin(3 + a.xs.length)
+  const w = stream.words
+  w[i++] = 36
+  w[i++] = a.xs.length
+  for (const tensor of a.xs) w[i++] = tensor.handle.index
+  w[i++] = a.norm.handle.index
+  stream.end(i)
+}
+
+export interface ClipByNormArgs {
+  xs: readonly Tensor[]
+  norm: Tensor
+  maxNorm: number
+}
+
+export function clipByNorm(a: ClipByNormArgs): void {
+  const stream = a.norm.device.commands
+  let i = stream.begin(4 + a.xs.length)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 37
+  w[i++] = a.xs.length
+  for (const tensor of a.xs) w[i++] = tensor.handle.index
+  w[i++] = a.norm.handle.index
+  f[i++] = a.maxNorm
+  stream.end(i)
+}
+
 /** The tensors of each op by role, as ops.def states them. */
 export const schema = {
   copy: {
@@ -888,5 +969,23 @@ export const schema = {
     inputs: ['dy', 'ids', 'positionIds'],
     outputs: [],
     accumulated: ['dtable', 'dpositions'],
+  },
+  adamw: {
+    id: 35,
+    inputs: ['rate'],
+    outputs: [],
+    accumulated: [],
+  },
+  globalNorm: {
+    id: 36,
+    inputs: [],
+    outputs: ['norm'],
+    accumulated: [],
+  },
+  clipByNorm: {
+    id: 37,
+    inputs: ['norm'],
+    outputs: [],
+    accumulated: [],
   },
 } as const

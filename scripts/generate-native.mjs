@@ -53,6 +53,9 @@ function emit(op) {
   const first =
     fields.find(field => ['in', 'out', 'acc'].includes(field.kind)) ?? fields.find(field => ['in?', 'out?', 'acc?'].includes(field.kind))
   const device = `a.${first.name}${first.kind.endsWith('?') ? '!' : ''}.device`
+  // Broken as biome breaks it.
+  const line = `  let i = stream.begin(${size})`
+  const begin = line.length <= 140 ? line : `  let i = stream.begin(\n    ${size},\n  )`
   const floats = fields.some(field => field.kind === 'f32')
   return `export interface ${pascal(op.name)}Args {
 ${fields.map(field => `  ${field.name}${field.kind.endsWith('?') ? '?' : ''}: ${types[field.kind]}`).join('\n')}
@@ -60,7 +63,7 @@ ${fields.map(field => `  ${field.name}${field.kind.endsWith('?') ? '?' : ''}: ${
 
 export function ${camel(op.name)}(a: ${pascal(op.name)}Args): void {
   const stream = ${device}.commands
-  let i = stream.begin(${size})
+${begin}
   const w = stream.words
 ${floats ? '  const f = stream.floats\n' : ''}  w[i++] = ${op.id}
 ${fields
