@@ -1,10 +1,10 @@
 import { dtypeIds } from '../dtype.ts'
 import { ArgumentError } from '../errors.ts'
 import { adamw, copy, fill } from '../native.generated.ts'
-import { formatShape, sameShape } from '../ops/check.ts'
 import { persistent } from '../scope.ts'
 import { allocate, assertLive, type Tensor } from '../tensor.ts'
 import { expectNonNegative, expectNumber, type Parameters, resolveGroups } from './parameters.ts'
+import { newState, type OptimizerState, overwriteState, type ParameterState, savedStates } from './state.ts'
 
 export interface AdamOptions {
   /** Learning rate. Default 1e-3. */
@@ -17,21 +17,6 @@ export interface AdamOptions {
   weightDecay?: number
   /** Keep f32 copies of low-precision parameters and update those: small steps would round to nothing. Default true. */
   masterWeights?: boolean
-}
-
-/** What is remembered of one parameter, under PyTorch's names; all f32. `master` only where the parameter has a lower precision. */
-export interface ParameterState {
-  /** [1]: the steps taken. */
-  step: Tensor
-  exp_avg: Tensor
-  exp_avg_sq: Tensor
-  master?: Tensor
-}
-
-export interface OptimizerState {
-  /** By the parameter's index over all groups. */
-  state: Record<number, ParameterState>
-  param_groups: { lr: number; betas: [number, number]; eps: number; weight_decay: number; params: number[] }[]
 }
 
 interface Group {
@@ -168,42 +153,20 @@ abstract class AdamFamily {
    * its parameter, so load the parameters first. Throws ArgumentError, before anything changes, if groups or shapes differ.
    */
   loadStateDict({ state, param_groups }: OptimizerState): void {
-    const fail = (what: string) => new ArgumentError(`[${this.#name}] ${what}`)
-    const [first] = param_groups
-    if (param_groups.length !== this.#groups.length || first === undefined)
-      throw fail(`param_groups must be ${this.#groups.length} groups, is ${param_groups.length}`)
-    for (const [g, group] of this.#groups.entries()) {
-      const saved = param_groups[g] as OptimizerState['param_groups'][0]
-      if (saved.params.length !== group.parameters.length)
-        throw fail(`param_groups[${g}].params must be ${group.parameters.length} parameters, is ${saved.params.length}`)
-      expectNonNegative(this.#name, `param_groups[${g}].weight_decay`, saved.weight_decay)
-    }
+    const saved = savedStates(this.#name, { state, param_groups }, this.#groups)
+    const [first] = param_groups as [OptimizerState['param_groups'][0]]
     const betas = this.#checkBetas(first.betas)
     expectNonNegative(this.#name, 'eps', first.eps)
     expectNonNegative(this.#name, 'lr', first.lr)
-    const parameters = this.parameters
-    const saved = param_groups.flatMap(group => group.params.map(index => state[index]))
-    for (const [i, entry] of saved.entries()) {
-      const { shape } = parameters[i] as Tensor
-      for (const [name, expected] of [
-        ['exp_avg', shape],
-        ['exp_avg_sq', shape],
-        ['master', shape],
-        ['step', undefined],
-      ] as const) {
-        const tensor = entry?.[name]
-        if (entry === undefined || (tensor === undefined && name === 'master')) continue
-        if (tensor === undefined) throw fail(`state[${i}].${name} must be a Tensor, is undefined`)
-        assertLive(tensor, this.#name)
-        if (expected ? !sameShape(tensor.shape, expected) : tensor.size !== 1)
-          throw fail(`state[${i}].${name} must be ${formatShape(expected ?? [1])}, is ${formatShape(tensor.shape)}`)
-      }
-    }
     this.lr = first.lr
     this.#betas = betas
     this.#eps = first.eps
     for (const [g, group] of this.#groups.entries()) group.weightDecay = (param_groups[g] as OptimizerState['param_groups'][0]).weight_decay
-    for (const [i, parameter] of parameters.entries()) this.#load(i, parameter, saved[i])
+    for (const [i, parameter] of this.parameters.entries()) {
+      const own = this.#states[i] ?? (saved[i] && this.#newState(parameter))
+      this.#states[i] = own
+      if (own) overwriteState(own, saved[i], parameter)
+    }
   }
 
   /** Frees the optimizer's memory; the parameters and their gradients stay. */
@@ -215,39 +178,10 @@ abstract class AdamFamily {
     this.dispose()
   }
 
-  #load(index: number, parameter: Tensor, entry: ParameterState | undefined): void {
-    if (entry === undefined && this.#states[index] === undefined) return
-    const state = this.#states[index] ?? this.#newState(parameter)
-    this.#states[index] = state
-    if (state.master) copy({ x: entry?.master ?? parameter, y: state.master })
-    for (const name of ['exp_avg', 'exp_avg_sq'] as const) {
-      if (entry) copy({ x: entry[name], y: state[name] })
-      else fill({ y: state[name], value: 0 })
-    }
-    if (entry === undefined) fill({ y: state.step, value: 0 })
-    else if (entry.step.rank === 1) copy({ x: entry.step, y: state.step })
-    else {
-      using flat = entry.step.reshape([1])
-      copy({ x: flat, y: state.step })
-    }
-  }
-
   #newState(parameter: Tensor): ParameterState {
     if (parameter.device.commands.capturing)
       throw new ArgumentError(`[${this.#name}] a parameter's first step must not be captured: it makes the optimizer's memory`)
-    return persistent(() => {
-      const zeros = (shape: readonly number[]) => {
-        const tensor = allocate(parameter.device, shape, 'f32')
-        fill({ y: tensor, value: 0 })
-        return tensor
-      }
-      const state: ParameterState = { step: zeros([1]), exp_avg: zeros(parameter.shape), exp_avg_sq: zeros(parameter.shape) }
-      if (this.#masterWeights && parameter.dtype !== 'f32') {
-        state.master = allocate(parameter.device, parameter.shape, 'f32')
-        copy({ x: parameter, y: state.master })
-      }
-      return state
-    })
+    return persistent(() => newState(parameter, this.#masterWeights && parameter.dtype !== 'f32'))
   }
 
   #writeRate(): void {

@@ -1,5 +1,5 @@
 /** Optimizers and learning rates. */
-export { Adam, type AdamOptions, AdamW, type Optimizer, type OptimizerState, type ParameterState } from './adam.ts'
+export { Adam, type AdamOptions, AdamW, type Optimizer } from './adam.ts'
 export { clipGradNorm } from './clipGradNorm.ts'
 export type { ParameterGroup } from './parameters.ts'
 export {
@@ -14,3 +14,4 @@ export {
   type RateSchedule,
   Schedule,
 } from './schedules.ts'
+export type { OptimizerState, ParameterState } from './state.ts'

@@ -62,12 +62,7 @@ for (const { name: deviceName, device } of testDevices) {
         const known = state[order.indexOf(parameter)] as ParameterState
         expect(await known.step.read()).toEqual(Float32Array.of(test.steps))
         for (const moment of ['exp_avg', 'exp_avg_sq'] as const)
-          expectClose(
-            `${moment} ${p}`,
-            await known[moment].read(),
-            fixture.tensor(test.name, `parameter${p}/${moment}`),
-            2e-6,
-          )
+          expectClose(`${moment} ${p}`, await known[moment].read(), fixture.tensor(test.name, `parameter${p}/${moment}`), 2e-6)
         expect(await parameter.grad?.read()).toEqual(new Float32Array(parameter.size))
       }
       optimizer.dispose()
