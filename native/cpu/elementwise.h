@@ -23,6 +23,7 @@ inline Status dispatch_dtype(DType dtype, Body&& body) {
   return unsupported("this dtype");
 }
 
+// The float types that the CPU computes in; f16 is only stored and converted here.
 template <class Body>
 inline Status dispatch_float(DType dtype, Body&& body) {
   switch (dtype) {
@@ -30,10 +31,8 @@ inline Status dispatch_float(DType dtype, Body&& body) {
       return body(float{});
     case DType::bf16:
       return body(bf16{});
-    case DType::f16:
-      return body(f16{});
     default:
-      return unsupported(std::string("dtype ") + name_of(dtype));
+      return unsupported(std::string("arithmetic in ") + name_of(dtype));
   }
 }
 
@@ -45,63 +44,27 @@ struct Loop {
   int64_t strides[K][kMaxRank];
 
   // shape: the view whose dims are the index space; the others broadcast to it (right-aligned, size 1 repeats).
-  Loop(const View& shape, const View* const (&views)[K]) {
-    int64_t full[K][kMaxRank];
-    for (int k = 0; k < K; ++k) {
-      const View& view = *views[k];
-      const int missing = shape.rank - view.rank;
-      for (int i = 0; i < shape.rank; ++i) full[k][i] = i < missing || view.dims[i - missing] == 1 ? 0 : view.strides[i - missing];
-    }
-    for (int i = 0; i < shape.rank; ++i) {
-      if (shape.dims[i] == 1) continue;
-      bool merge = rank > 0;
-      for (int k = 0; k < K && merge; ++k) merge = strides[k][rank - 1] == full[k][i] * shape.dims[i];
-      if (!merge) ++rank;
-      dims[rank - 1] = merge ? dims[rank - 1] * shape.dims[i] : shape.dims[i];
-      for (int k = 0; k < K; ++k) strides[k][rank - 1] = full[k][i];
-    }
-    if (rank == 0) {
-      rank = 1;
-      dims[0] = 1;
-      for (int k = 0; k < K; ++k) strides[k][0] = 0;
-    }
+  Loop(const View& shape, const View* const (&views)[K]);
+
+  int64_t inner_stride(int view) const { return strides[view][rank - 1]; }
+
+  // run(offsets, n): n inner elements from the given element offsets, on several threads.
+  template <class Run>
+  void each(const Run& run) const {
+    each_run([](const void* context, const int64_t* offsets, int64_t n) { (*static_cast<const Run*>(context))(offsets, n); }, &run);
   }
 
-  // run(offsets, n): n inner elements from the given element offsets; inner strides are strides[k][rank - 1].
-  template <class Run>
-  void each(Run&& run) const {
-    const int64_t inner = dims[rank - 1];
-    int64_t outer = 1;
-    for (int i = 0; i + 1 < rank; ++i) outer *= dims[i];
-    constexpr int64_t kGrain = 16384;
-    if (outer == 1) {
-      parallel_for(inner, kGrain, [&](int64_t begin, int64_t end) {
-        int64_t offsets[K];
-        for (int k = 0; k < K; ++k) offsets[k] = begin * strides[k][rank - 1];
-        run(offsets, end - begin);
-      });
-      return;
-    }
-    parallel_for(outer, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inner)), [&](int64_t begin, int64_t end) {
-      for (int64_t at = begin; at < end; ++at) {
-        int64_t offsets[K] = {};
-        int64_t rest = at;
-        for (int i = rank - 2; i >= 0; --i) {
-          const int64_t index = rest % dims[i];
-          rest /= dims[i];
-          for (int k = 0; k < K; ++k) offsets[k] += index * strides[k][i];
-        }
-        run(offsets, inner);
-      }
-    });
-  }
+ private:
+  // Behind a pointer, so that the loop over threads is compiled once and not for every function and type.
+  using Inner = void (*)(const void* context, const int64_t* offsets, int64_t n);
+  void each_run(Inner inner, const void* context) const;
 };
 
 // y = f(x), element by element; the unit-stride case is the one that vectorizes.
 template <class X, class Y, class F>
 inline void map1(const View& x, const View& y, F f) {
   const Loop<2> loop(y, {&x, &y});
-  const int64_t sx = loop.strides[0][loop.rank - 1], sy = loop.strides[1][loop.rank - 1];
+  const int64_t sx = loop.inner_stride(0), sy = loop.inner_stride(1);
   loop.each([&](const int64_t* offsets, int64_t n) {
     const X* px = x.as<X>() + offsets[0];
     Y* py = y.as<Y>() + offsets[1];
@@ -118,7 +81,7 @@ inline void map1(const View& x, const View& y, F f) {
 template <class A, class B, class Y, class F>
 inline void map2(const View& a, const View& b, const View& y, F f) {
   const Loop<3> loop(y, {&a, &b, &y});
-  const int64_t sa = loop.strides[0][loop.rank - 1], sb = loop.strides[1][loop.rank - 1], sy = loop.strides[2][loop.rank - 1];
+  const int64_t sa = loop.inner_stride(0), sb = loop.inner_stride(1), sy = loop.inner_stride(2);
   loop.each([&](const int64_t* offsets, int64_t n) {
     const A* pa = a.as<A>() + offsets[0];
     const B* pb = b.as<B>() + offsets[1];
