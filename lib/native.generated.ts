@@ -487,6 +487,174 @@ export function qkvBackward(a: QkvBackwardArgs): void {
   stream.end(i)
 }
 
+export interface AttentionArgs {
+  q: Tensor
+  k: Tensor
+  v: Tensor
+  qOffsets?: Tensor | undefined
+  kOffsets?: Tensor | undefined
+  keyLengths?: Tensor | undefined
+  keep?: Tensor | undefined
+  bias?: Tensor | undefined
+  output: Tensor
+  logSumExp: Tensor
+  batch: number
+  maxQ: number
+  maxK: number
+  causal: number
+  windowLeft: number
+  windowRight: number
+  extraKeys: number
+  scale: number
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function attention(a: AttentionArgs): void {
+  const stream = a.q.device.commands
+  let i = stream.begin(24)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 33
+  w[i++] = a.q.handle.index
+  w[i++] = a.k.handle.index
+  w[i++] = a.v.handle.index
+  w[i++] = a.qOffsets === undefined ? -1 : a.qOffsets.handle.index
+  w[i++] = a.kOffsets === undefined ? -1 : a.kOffsets.handle.index
+  w[i++] = a.keyLengths === undefined ? -1 : a.keyLengths.handle.index
+  w[i++] = a.keep === undefined ? -1 : a.keep.handle.index
+  w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
+  w[i++] = a.output.handle.index
+  w[i++] = a.logSumExp.handle.index
+  w[i++] = a.batch
+  w[i++] = a.maxQ
+  w[i++] = a.maxK
+  w[i++] = a.causal
+  w[i++] = a.windowLeft
+  w[i++] = a.windowRight
+  w[i++] = a.extraKeys
+  f[i++] = a.scale
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
+export interface AttentionBackwardArgs {
+  doutput: Tensor
+  q: Tensor
+  k: Tensor
+  v: Tensor
+  output: Tensor
+  logSumExp: Tensor
+  qOffsets?: Tensor | undefined
+  kOffsets?: Tensor | undefined
+  keyLengths?: Tensor | undefined
+  keep?: Tensor | undefined
+  bias?: Tensor | undefined
+  dq: Tensor
+  dk: Tensor
+  dv: Tensor
+  dbias?: Tensor | undefined
+  batch: number
+  maxQ: number
+  maxK: number
+  causal: number
+  windowLeft: number
+  windowRight: number
+  extraKeys: number
+  scale: number
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function attentionBackward(a: AttentionBackwardArgs): void {
+  const stream = a.doutput.device.commands
+  let i = stream.begin(29)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 34
+  w[i++] = a.doutput.handle.index
+  w[i++] = a.q.handle.index
+  w[i++] = a.k.handle.index
+  w[i++] = a.v.handle.index
+  w[i++] = a.output.handle.index
+  w[i++] = a.logSumExp.handle.index
+  w[i++] = a.qOffsets === undefined ? -1 : a.qOffsets.handle.index
+  w[i++] = a.kOffsets === undefined ? -1 : a.kOffsets.handle.index
+  w[i++] = a.keyLengths === undefined ? -1 : a.keyLengths.handle.index
+  w[i++] = a.keep === undefined ? -1 : a.keep.handle.index
+  w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
+  w[i++] = a.dq.handle.index
+  w[i++] = a.dk.handle.index
+  w[i++] = a.dv.handle.index
+  w[i++] = a.dbias === undefined ? -1 : a.dbias.handle.index
+  w[i++] = a.batch
+  w[i++] = a.maxQ
+  w[i++] = a.maxK
+  w[i++] = a.causal
+  w[i++] = a.windowLeft
+  w[i++] = a.windowRight
+  w[i++] = a.extraKeys
+  f[i++] = a.scale
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
+export interface AttentionWeightsArgs {
+  q: Tensor
+  k: Tensor
+  logSumExp: Tensor
+  qOffsets?: Tensor | undefined
+  kOffsets?: Tensor | undefined
+  keyLengths?: Tensor | undefined
+  keep?: Tensor | undefined
+  bias?: Tensor | undefined
+  weights: Tensor
+  batch: number
+  maxQ: number
+  maxK: number
+  causal: number
+  windowLeft: number
+  windowRight: number
+  extraKeys: number
+  scale: number
+}
+
+export function attentionWeights(a: AttentionWeightsArgs): void {
+  const stream = a.q.device.commands
+  let i = stream.begin(18)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 35
+  w[i++] = a.q.handle.index
+  w[i++] = a.k.handle.index
+  w[i++] = a.logSumExp.handle.index
+  w[i++] = a.qOffsets === undefined ? -1 : a.qOffsets.handle.index
+  w[i++] = a.kOffsets === undefined ? -1 : a.kOffsets.handle.index
+  w[i++] = a.keyLengths === undefined ? -1 : a.keyLengths.handle.index
+  w[i++] = a.keep === undefined ? -1 : a.keep.handle.index
+  w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
+  w[i++] = a.weights.handle.index
+  w[i++] = a.batch
+  w[i++] = a.maxQ
+  w[i++] = a.maxK
+  w[i++] = a.causal
+  w[i++] = a.windowLeft
+  w[i++] = a.windowRight
+  w[i++] = a.extraKeys
+  f[i++] = a.scale
+  stream.end(i)
+}
+
 export interface LayerNormArgs {
   x: Tensor
   residual?: Tensor | undefined
@@ -507,7 +675,7 @@ export function layerNorm(a: LayerNormArgs): void {
   let i = stream.begin(15)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 33
+  w[i++] = 36
   w[i++] = a.x.handle.index
   w[i++] = a.residual === undefined ? -1 : a.residual.handle.index
   w[i++] = a.weight === undefined ? -1 : a.weight.handle.index
@@ -546,7 +714,7 @@ export function layerNormBackward(a: LayerNormBackwardArgs): void {
   let i = stream.begin(16)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 34
+  w[i++] = 37
   w[i++] = a.dy.handle.index
   w[i++] = a.dsum === undefined ? -1 : a.dsum.handle.index
   w[i++] = a.sum.handle.index
@@ -583,7 +751,7 @@ export function rmsNorm(a: RmsNormArgs): void {
   let i = stream.begin(13)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 35
+  w[i++] = 38
   w[i++] = a.x.handle.index
   w[i++] = a.residual === undefined ? -1 : a.residual.handle.index
   w[i++] = a.weight === undefined ? -1 : a.weight.handle.index
@@ -618,7 +786,7 @@ export function rmsNormBackward(a: RmsNormBackwardArgs): void {
   let i = stream.begin(14)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 36
+  w[i++] = 39
   w[i++] = a.dy.handle.index
   w[i++] = a.dsum === undefined ? -1 : a.dsum.handle.index
   w[i++] = a.sum.handle.index
@@ -652,7 +820,7 @@ export function embedding(a: EmbeddingArgs): void {
   let i = stream.begin(12)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 37
+  w[i++] = 40
   w[i++] = a.table.handle.index
   w[i++] = a.ids.handle.index
   w[i++] = a.positions === undefined ? -1 : a.positions.handle.index
@@ -685,7 +853,7 @@ export function embeddingBackward(a: EmbeddingBackwardArgs): void {
   let i = stream.begin(13)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 38
+  w[i++] = 41
   w[i++] = a.dy.handle.index
   w[i++] = a.ids.handle.index
   w[i++] = a.positionIds === undefined ? -1 : a.positionIds.handle.index
@@ -934,38 +1102,56 @@ export const schema = {
     outputs: ['dx'],
     accumulated: ['dweight', 'dbias'],
   },
-  layerNorm: {
+  attention: {
     id: 33,
+    inputs: ['q', 'k', 'v', 'qOffsets', 'kOffsets', 'keyLengths', 'keep', 'bias'],
+    outputs: ['output', 'logSumExp'],
+    accumulated: [],
+  },
+  attentionBackward: {
+    id: 34,
+    inputs: ['doutput', 'q', 'k', 'v', 'output', 'logSumExp', 'qOffsets', 'kOffsets', 'keyLengths', 'keep', 'bias'],
+    outputs: ['dq', 'dk', 'dv', 'dbias'],
+    accumulated: [],
+  },
+  attentionWeights: {
+    id: 35,
+    inputs: ['q', 'k', 'logSumExp', 'qOffsets', 'kOffsets', 'keyLengths', 'keep', 'bias'],
+    outputs: ['weights'],
+    accumulated: [],
+  },
+  layerNorm: {
+    id: 36,
     inputs: ['x', 'residual', 'weight', 'bias'],
     outputs: ['y', 'sum', 'mean', 'rstd'],
     accumulated: [],
   },
   layerNormBackward: {
-    id: 34,
+    id: 37,
     inputs: ['dy', 'dsum', 'sum', 'weight', 'mean', 'rstd'],
     outputs: ['dx', 'dresidual'],
     accumulated: ['dweight', 'dbias'],
   },
   rmsNorm: {
-    id: 35,
+    id: 38,
     inputs: ['x', 'residual', 'weight'],
     outputs: ['y', 'sum', 'rstd'],
     accumulated: [],
   },
   rmsNormBackward: {
-    id: 36,
+    id: 39,
     inputs: ['dy', 'dsum', 'sum', 'weight', 'rstd'],
     outputs: ['dx', 'dresidual'],
     accumulated: ['dweight'],
   },
   embedding: {
-    id: 37,
+    id: 40,
     inputs: ['table', 'ids', 'positions', 'positionIds'],
     outputs: ['y'],
     accumulated: [],
   },
   embeddingBackward: {
-    id: 38,
+    id: 41,
     inputs: ['dy', 'ids', 'positionIds'],
     outputs: [],
     accumulated: ['dtable', 'dpositions'],

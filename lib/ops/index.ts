@@ -2,6 +2,8 @@
 import './methods.ts'
 
 export { affine } from './affine.ts'
+export { type AttentionOptions, attention } from './attention.ts'
+export { type AttentionWeightsOptions, attentionWeights } from './attentionWeights.ts'
 export * from './binary.ts'
 export { cast, clone, contiguous } from './copy.ts'
 export { type DropoutOptions, dropout } from './dropout.ts'

@@ -1,0 +1,154 @@
+import { defineOp } from '../autograd/defineOp.ts'
+import { ArgumentError } from '../errors.ts'
+import { draw } from '../generator.ts'
+import { type AttentionArgs, attentionBackward, attention as native, schema } from '../native.generated.ts'
+import { aliasView, allocate, type Tensor } from '../tensor.ts'
+import {
+  asRows,
+  headsFirst,
+  lastContiguous,
+  referenceScores,
+  type AttentionOptions as SharedOptions,
+  sharedArguments,
+} from './attentionArguments.ts'
+import { expectDType, expectShape, expectTensor } from './check.ts'
+import { contiguous } from './copy.ts'
+import type { ArrayOps } from './reference.ts'
+import { rawCast } from './untaped.ts'
+
+export interface AttentionOptions extends SharedOptions {
+  /** Probability that a weight is dropped, from 0 to below 1; the others grow by 1 / (1 - dropout). Default 0. */
+  dropout?: number | undefined
+}
+
+/**
+ * Memory for gradients of the tensors. Where they are neighbours in one packed buffer, as the views that `qkv` gives are, so are their gradients,
+ * and the backward of `qkv` reads one matrix.
+ */
+function allocateLike(tensors: readonly Tensor[], op: number): Tensor[] {
+  const width = (x: Tensor) => (x.shape.at(-2) as number) * (x.shape.at(-1) as number)
+  const follows = (x: Tensor, before: Tensor) =>
+    x.rank === before.rank &&
+    x.shape.slice(0, -2).every((dimension, i) => dimension === before.shape[i]) &&
+    x.strides.at(-3) === before.strides.at(-3) &&
+    x.offset === before.offset + width(before)
+  const packs: Tensor[][] = []
+  for (const x of tensors) {
+    const pack = packs.at(-1)
+    if (pack && follows(x, pack.at(-1) as Tensor)) pack.push(x)
+    else packs.push([x])
+  }
+  return packs.flatMap(pack => {
+    const total = pack.reduce((sum, x) => sum + width(x), 0)
+    const first = pack[0] as Tensor
+    if (pack.length === 1 || first.strides.at(-3) !== total) return pack.map(x => allocate(x.device, x.shape, x.dtype, op))
+    const buffer = allocate(first.device, [...first.shape.slice(0, -2), total], first.dtype, op)
+    let offset = 0
+    return pack.map(x => {
+      const view = aliasView(buffer, x.shape, [...buffer.strides.slice(0, -1), x.shape.at(-1) as number, 1], offset)
+      offset += width(x)
+      return view
+    })
+  })
+}
+
+/** Softmax over the last dimension in which a row of -inf gives zeros; and the logarithm of its sum. */
+function softmaxOf<T>(F: ArrayOps<T>, scores: T): { weights: T; logSumExp: T } {
+  const shape = F.shape(scores)
+  const last = shape.length - 1
+  const most = F.max(scores, [last])
+  const base = F.constant(
+    F.values(most).map(x => (x === Number.NEGATIVE_INFINITY ? 0 : x)),
+    F.shape(most),
+  )
+  const exps = F.exp(F.sub(scores, base))
+  const sums = F.sum(exps, [last])
+  const empty = F.compare(sums, 0, (x, y) => x === y)
+  return {
+    weights: F.div(exps, F.where(empty, 1, sums)),
+    logSumExp: F.where(empty, Number.NEGATIVE_INFINITY, F.add(base, F.log(F.where(empty, 1, sums)))),
+  }
+}
+
+const attentionOp = defineOp('attention', {
+  native,
+  infer(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): AttentionArgs {
+    const shared = sharedArguments('attention', q, k, options)
+    expectTensor('attention', 'v', v)
+    expectDType('attention', 'v', v, q.dtype)
+    expectShape('attention', 'v', v, [...k.shape.slice(0, -1), -1])
+    const { dropout = 0 } = options
+    if (!(dropout >= 0 && dropout < 1)) throw new ArgumentError(`[attention] dropout must be from 0 to below 1, is ${dropout}`)
+    const { id } = schema.attention
+    return {
+      ...shared,
+      v,
+      output: allocate(q.device, [...q.shape.slice(0, -1), v.shape.at(-1) as number], q.dtype, id),
+      logSumExp: allocate(q.device, q.shape.slice(0, -1), 'f32', id),
+      dropout,
+      ...(dropout > 0 ? draw() : { seed: 0, counter: 0 }),
+    }
+  },
+  result: ({ output, logSumExp }) => ({ output, logSumExp }),
+  differentiable: ['output'],
+  saves: ['q', 'k', 'v', 'qOffsets', 'kOffsets', 'keyLengths', 'keep', 'bias', 'output', 'logSumExp'],
+  backward({ saved, gradient, needs }) {
+    const arrived = gradient.output as Tensor
+    const { id } = schema.attentionBackward
+    const [dq, dk, dv] = allocateLike([saved.q, saved.k, saved.v], id) as [Tensor, Tensor, Tensor]
+    const dbias = needs.bias && saved.bias ? allocate(saved.q.device, saved.bias.shape, 'f32', id) : undefined
+    const doutput = lastContiguous(arrived) ? arrived : rawCast(arrived, arrived.dtype)
+    attentionBackward({ ...saved, doutput, dq, dk, dv, dbias })
+    return { q: dq, k: dk, v: dv, bias: dbias }
+  },
+  reference(F, args) {
+    const [q, k, v] = [args.q, asRows(F, args.k), asRows(F, args.v)]
+    const heads = F.shape(q).at(-2) as number
+    const valueDim = F.shape(v).at(-1) as number
+    const drop =
+      args.dropout > 0 ? F.dropoutMask([args.batch, heads, args.maxQ, args.maxK], args.dropout, args.seed, args.counter) : undefined
+    const parts = referenceScores(F, { ...args, q, k }).map(({ queries, keys, scores }, b) => {
+      const { weights, logSumExp } = softmaxOf(F, scores)
+      const [, tq, tk] = F.shape(scores) as [number, number, number]
+      const kept =
+        drop === undefined
+          ? weights
+          : F.mul(weights, F.reshape(F.slice(F.slice(F.slice(drop, 0, b, b + 1), 2, 0, tq), 3, 0, tk), [heads, tq, tk]))
+      return {
+        output: F.transpose(F.matmul(kept, headsFirst(F, v, keys, heads)), 0, 1), // [Tq, H, Dv]
+        logSumExp: F.transpose(F.reshape(logSumExp, [heads, queries[1] - queries[0]]), 0, 1), // [Tq, H]
+      }
+    })
+    const rows = F.shape(q).slice(0, -1)
+    const joined = <K extends 'output' | 'logSumExp'>(key: K, shape: readonly number[]) =>
+      parts.length === 0
+        ? F.full(shape, 0)
+        : F.reshape(
+            F.concat(
+              parts.map(part => part[key]),
+              0,
+            ),
+            shape,
+          )
+    return { output: joined('output', [...rows, valueDim]), logSumExp: joined('logSumExp', rows) }
+  },
+})
+
+/**
+ * softmax(q kᵀ · scale + masks) v for each head, blockwise: the matrix of weights is never stored. Heads of k and v serve groups of query heads in
+ * order (H a multiple of Hkv). Ragged rows [N, H, D] with `sequences` cost nothing for padding.
+ *
+ * @param q [B, Tq, H, D], or ragged [Nq, H, D]. f32 or bf16; computed in f32.
+ * @param k [B, Tk, Hkv, D] or [Nk, Hkv, D].
+ * @param v [B, Tk, Hkv, Dv] or [Nk, Hkv, Dv].
+ * @returns `output` like q with Dv in place of D: 0 in rows that see no key. `logSumExp` f32 [B, Tq, H] or [Nq, H], natural, -inf in such rows; no
+ * gradient flows through it.
+ * Throws ArgumentError naming the argument that does not fit. Formula: Vaswani et al. 2017; blockwise: Dao 2023 (FlashAttention-2).
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): { output: Tensor; logSumExp: Tensor } {
+  for (const [name, x] of Object.entries({ q, k, v })) expectTensor('attention', name, x)
+  const [a, b, c] = [q, k, v].map(x => (lastContiguous(x) ? x : contiguous(x))) as [Tensor, Tensor, Tensor]
+  return attentionOp(a, b, c, options)
+}
+
+export { attentionOp }

@@ -1,0 +1,186 @@
+/** What the attention ops share: options, their checks, and the reference's scores. */
+import type { ReferenceArguments } from '../autograd/defineOp.ts'
+import { isFloat } from '../dtype.ts'
+import { ArgumentError } from '../errors.ts'
+import type { Mask, MaskParts } from '../mask.ts'
+import type { AttentionArgs } from '../native.generated.ts'
+import { Sequences } from '../sequences.ts'
+import { type Tensor, tensor } from '../tensor.ts'
+import { expectDType, expectShape, expectTensor, formatShape } from './check.ts'
+import type { ArrayOps } from './reference.ts'
+
+export interface AttentionOptions {
+  /** Which keys a query sees; default all. */
+  mask?: Mask | undefined
+  /** Factor of the scores; default 1 / sqrt(D). */
+  scale?: number | undefined
+  /** Ragged q [Nq, H, D], k and v [Nk, Hkv, …]: where the sequences lie. */
+  sequences?: { readonly q: Sequences; readonly k: Sequences } | undefined
+  /** The last keys of each sequence that escape every mask (learned or zero keys appended to the sequence); masks have no columns for them. Default 0. */
+  extraKeys?: number | undefined
+}
+
+/** The arguments that all attention ops have. */
+export type SharedArguments = Pick<
+  AttentionArgs,
+  | 'q'
+  | 'k'
+  | 'qOffsets'
+  | 'kOffsets'
+  | 'keyLengths'
+  | 'keep'
+  | 'bias'
+  | 'batch'
+  | 'maxQ'
+  | 'maxK'
+  | 'causal'
+  | 'windowLeft'
+  | 'windowRight'
+  | 'extraKeys'
+  | 'scale'
+>
+
+/** Its rows lie whole, however far apart: what the native ops need. */
+export const lastContiguous = (x: Tensor) => x.shape.at(-1) === 1 || x.strides.at(-1) === 1
+
+const noMask: MaskParts = { causal: false, left: undefined, right: undefined, keyLengths: undefined, keep: undefined, bias: undefined }
+
+function checkSequences(op: string, name: 'q' | 'k', sequences: unknown, rows: Tensor): asserts sequences is Sequences {
+  if (!(sequences instanceof Sequences)) throw new ArgumentError(`[${op}] sequences.${name} must be Sequences, is ${typeof sequences}`)
+  if (sequences.total !== rows.shape[0])
+    throw new ArgumentError(
+      `[${op}] sequences.${name} must have the ${rows.shape[0]} rows of ${name} ${formatShape(rows.shape)}, has ${sequences.total}`,
+    )
+}
+
+function checkMaskTensor(op: string, name: string, mask: Tensor | undefined, shape: readonly [number, number, number, number]): void {
+  if (mask === undefined) return
+  const fits = mask.shape.every((dimension, i) => dimension === 1 || dimension === shape[4 - mask.rank + i])
+  if (!fits)
+    throw new ArgumentError(`[${op}] mask ${name} must broadcast to [B, H, Tq, Tk] = ${formatShape(shape)}, is ${formatShape(mask.shape)}`)
+}
+
+function checkKeyLengths(op: string, lengths: Int32Array, batch: number, most: number): void {
+  if (lengths.length !== batch) throw new ArgumentError(`[${op}] mask keyLengths must have ${batch} lengths, has ${lengths.length}`)
+  for (const [b, length] of lengths.entries())
+    if (length > most) throw new ArgumentError(`[${op}] mask keyLengths must be at most ${most}, keyLengths[${b}] is ${length}`)
+}
+
+/** Checks q, k and the options, and brings host-side lengths to the device. */
+export function sharedArguments(op: string, q: Tensor, k: Tensor, options: AttentionOptions): SharedArguments {
+  expectTensor(op, 'q', q)
+  expectTensor(op, 'k', k)
+  const { sequences, extraKeys = 0 } = options
+  const { causal, left, right, keyLengths, keep, bias } = options.mask?.parts ?? noMask
+  const rank = sequences ? 3 : 4
+  const wanted = sequences ? '[Nq, H, D] with sequences' : '[B, Tq, H, D] (ragged rows need sequences)'
+  if (q.rank !== rank) throw new ArgumentError(`[${op}] q must be ${wanted}, is ${formatShape(q.shape)}`)
+  const [heads, dim] = q.shape.slice(-2) as [number, number]
+  if (!isFloat(q.dtype)) throw new ArgumentError(`[${op}] q must have a float dtype, is ${q.dtype}`)
+  expectDType(op, 'k', k, q.dtype)
+  expectShape(op, 'k', k, sequences ? [-1, -1, dim] : [q.shape[0] as number, -1, -1, dim])
+  const kvHeads = k.shape[rank - 2] as number
+  if (heads !== kvHeads && (kvHeads === 0 || heads % kvHeads !== 0))
+    throw new ArgumentError(`[${op}] q must have a multiple of k's ${kvHeads} heads, has ${heads}`)
+  if (dim === 0) throw new ArgumentError(`[${op}] q must have a head dimension from 1, is ${formatShape(q.shape)}`)
+  if (sequences) {
+    checkSequences(op, 'q', sequences.q, q)
+    checkSequences(op, 'k', sequences.k, k)
+    if (sequences.q.count !== sequences.k.count)
+      throw new ArgumentError(`[${op}] sequences.k must have the ${sequences.q.count} sequences of sequences.q, has ${sequences.k.count}`)
+  }
+  const batch = sequences ? sequences.q.count : (q.shape[0] as number)
+  const maxQ = sequences ? sequences.q.maxLength : (q.shape[1] as number)
+  const maxK = sequences ? sequences.k.maxLength : (k.shape[1] as number)
+  const fewestKeys = sequences ? sequences.k.lengths.reduce((least, length) => Math.min(least, length), maxK) : maxK
+  if (!Number.isInteger(extraKeys) || extraKeys < 0 || extraKeys > fewestKeys)
+    throw new ArgumentError(`[${op}] extraKeys must be an integer from 0 to ${fewestKeys}, the fewest keys of a sequence, is ${extraKeys}`)
+  const scale = options.scale ?? 1 / Math.sqrt(dim)
+  if (!Number.isFinite(scale)) throw new ArgumentError(`[${op}] scale must be finite, is ${scale}`)
+  checkMaskTensor(op, 'keep', keep, [batch, heads, maxQ, maxK - extraKeys])
+  checkMaskTensor(op, 'bias', bias, [batch, heads, maxQ, maxK - extraKeys])
+  if (keyLengths) checkKeyLengths(op, keyLengths, batch, maxK - extraKeys)
+  return {
+    q,
+    k,
+    qOffsets: sequences?.q.offsets,
+    kOffsets: sequences?.k.offsets,
+    keyLengths: keyLengths && tensor(keyLengths, [batch], { device: q.device }),
+    keep,
+    bias,
+    batch,
+    maxQ,
+    maxK,
+    causal: Number(causal),
+    windowLeft: left ?? -1,
+    windowRight: right ?? -1,
+    extraKeys,
+    scale,
+  }
+}
+
+export interface ReferenceSequence<T> {
+  /** Rows of q and of k. */
+  readonly queries: readonly [begin: number, end: number]
+  readonly keys: readonly [begin: number, end: number]
+  /** Masked scores [H, Tq, Tk]; -inf where a key is hidden. */
+  readonly scores: T
+}
+
+/** Rows [begin, end) as [H, T, D], each key head repeated for its group. */
+export function headsFirst<T>(F: ArrayOps<T>, rows: T, [begin, end]: readonly [number, number], heads: number): T {
+  const part = F.transpose(F.slice(rows, 0, begin, end), 0, 1)
+  const group = heads / (F.shape(part)[0] as number)
+  return group === 1
+    ? part
+    : F.gather(
+        part,
+        Array.from({ length: heads }, (_, h) => Math.floor(h / group)),
+      )
+}
+
+/** Dense [B, T, H, D] as rows [B T, H, D]. */
+export function asRows<T>(F: ArrayOps<T>, x: T): T {
+  const shape = F.shape(x)
+  return shape.length === 3 ? x : F.reshape(x, [(shape[0] as number) * (shape[1] as number), ...shape.slice(2)])
+}
+
+/** The masked scores of each sequence, unfused. */
+export function referenceScores<T>(F: ArrayOps<T>, a: ReferenceArguments<SharedArguments, T>): ReferenceSequence<T>[] {
+  const heads = F.shape(a.q).at(-2) as number
+  const q = asRows(F, a.q)
+  const k = asRows(F, a.k)
+  const maskShape = [a.batch, heads, a.maxQ, a.maxK - a.extraKeys]
+  const bias = a.bias === undefined ? undefined : F.broadcast(a.bias, maskShape)
+  const keep = a.keep === undefined ? undefined : F.values(F.broadcast(a.keep, maskShape))
+  const range = (offsets: T | undefined, b: number, length: number) => {
+    const at = offsets === undefined ? undefined : F.values(offsets)
+    return [at ? (at[b] as number) : b * length, at ? (at[b + 1] as number) : (b + 1) * length] as const
+  }
+  return Array.from({ length: a.batch }, (_, b) => {
+    const queries = range(a.qOffsets, b, a.maxQ)
+    const keys = range(a.kOffsets, b, a.maxK)
+    const [tq, tk] = [queries[1] - queries[0], keys[1] - keys[0]]
+    const masked = tk - a.extraKeys
+    let scores = F.mul(F.matmul(headsFirst(F, q, queries, heads), F.transpose(headsFirst(F, k, keys, heads), 1, 2)), a.scale)
+    if (bias !== undefined) {
+      const own = F.reshape(F.slice(F.slice(F.slice(bias, 0, b, b + 1), 2, 0, tq), 3, 0, masked), [heads, tq, masked])
+      scores = F.add(scores, a.extraKeys === 0 ? own : F.concat([own, F.full([heads, tq, a.extraKeys], 0)], 2))
+    }
+    const limit = a.keyLengths === undefined ? masked : (F.values(a.keyLengths)[b] as number)
+    const visible = new Float64Array(heads * tq * tk)
+    for (let h = 0, at = 0; h < heads; h++)
+      for (let i = 0; i < tq; i++)
+        for (let j = 0; j < tk; j++, at++) {
+          const distance = j - (i + masked - tq)
+          const seen =
+            j < limit &&
+            !(a.causal && distance > 0) &&
+            !(a.windowRight >= 0 && distance > a.windowRight) &&
+            !(a.windowLeft >= 0 && -distance > a.windowLeft) &&
+            (keep === undefined || keep[((b * heads + h) * a.maxQ + i) * (a.maxK - a.extraKeys) + j] !== 0)
+          visible[at] = Number(j >= masked || seen)
+        }
+    return { queries, keys, scores: F.where(F.constant(visible, [heads, tq, tk]), scores, Number.NEGATIVE_INFINITY) }
+  })
+}
