@@ -487,6 +487,88 @@ export function qkvBackward(a: QkvBackwardArgs): void {
   stream.end(i)
 }
 
+export interface FeedForwardArgs {
+  x: Tensor
+  weight1: Tensor
+  bias1?: Tensor | undefined
+  weight2: Tensor
+  bias2?: Tensor | undefined
+  y: Tensor
+  preactivation?: Tensor | undefined
+  activation: number
+  gated: number
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function feedForward(a: FeedForwardArgs): void {
+  const stream = a.x.device.commands
+  let i = stream.begin(15)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 33
+  w[i++] = a.x.handle.index
+  w[i++] = a.weight1.handle.index
+  w[i++] = a.bias1 === undefined ? -1 : a.bias1.handle.index
+  w[i++] = a.weight2.handle.index
+  w[i++] = a.bias2 === undefined ? -1 : a.bias2.handle.index
+  w[i++] = a.y.handle.index
+  w[i++] = a.preactivation === undefined ? -1 : a.preactivation.handle.index
+  w[i++] = a.activation
+  w[i++] = a.gated
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
+export interface FeedForwardBackwardArgs {
+  dy: Tensor
+  x: Tensor
+  weight1: Tensor
+  weight2: Tensor
+  preactivation: Tensor
+  dx?: Tensor | undefined
+  dweight1?: Tensor | undefined
+  dbias1?: Tensor | undefined
+  dweight2?: Tensor | undefined
+  dbias2?: Tensor | undefined
+  activation: number
+  gated: number
+  dropout: number
+  seed: number
+  counter: number
+}
+
+export function feedForwardBackward(a: FeedForwardBackwardArgs): void {
+  const stream = a.dy.device.commands
+  let i = stream.begin(18)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 34
+  w[i++] = a.dy.handle.index
+  w[i++] = a.x.handle.index
+  w[i++] = a.weight1.handle.index
+  w[i++] = a.weight2.handle.index
+  w[i++] = a.preactivation.handle.index
+  w[i++] = a.dx === undefined ? -1 : a.dx.handle.index
+  w[i++] = a.dweight1 === undefined ? -1 : a.dweight1.handle.index
+  w[i++] = a.dbias1 === undefined ? -1 : a.dbias1.handle.index
+  w[i++] = a.dweight2 === undefined ? -1 : a.dweight2.handle.index
+  w[i++] = a.dbias2 === undefined ? -1 : a.dbias2.handle.index
+  w[i++] = a.activation
+  w[i++] = a.gated
+  f[i++] = a.dropout
+  w[i++] = a.seed
+  w[i++] = Math.floor(a.seed / 0x100000000)
+  w[i++] = a.counter
+  w[i++] = Math.floor(a.counter / 0x100000000)
+  stream.end(i)
+}
+
 export interface AttentionArgs {
   q: Tensor
   k: Tensor
@@ -516,7 +598,7 @@ export function attention(a: AttentionArgs): void {
   let i = stream.begin(24)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 33
+  w[i++] = 35
   w[i++] = a.q.handle.index
   w[i++] = a.k.handle.index
   w[i++] = a.v.handle.index
@@ -577,7 +659,7 @@ export function attentionBackward(a: AttentionBackwardArgs): void {
   let i = stream.begin(29)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 34
+  w[i++] = 36
   w[i++] = a.doutput.handle.index
   w[i++] = a.q.handle.index
   w[i++] = a.k.handle.index
@@ -634,7 +716,7 @@ export function attentionWeights(a: AttentionWeightsArgs): void {
   let i = stream.begin(18)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 35
+  w[i++] = 37
   w[i++] = a.q.handle.index
   w[i++] = a.k.handle.index
   w[i++] = a.logSumExp.handle.index
@@ -675,7 +757,7 @@ export function layerNorm(a: LayerNormArgs): void {
   let i = stream.begin(15)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 36
+  w[i++] = 38
   w[i++] = a.x.handle.index
   w[i++] = a.residual === undefined ? -1 : a.residual.handle.index
   w[i++] = a.weight === undefined ? -1 : a.weight.handle.index
@@ -714,7 +796,7 @@ export function layerNormBackward(a: LayerNormBackwardArgs): void {
   let i = stream.begin(16)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 37
+  w[i++] = 39
   w[i++] = a.dy.handle.index
   w[i++] = a.dsum === undefined ? -1 : a.dsum.handle.index
   w[i++] = a.sum.handle.index
@@ -751,7 +833,7 @@ export function rmsNorm(a: RmsNormArgs): void {
   let i = stream.begin(13)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 38
+  w[i++] = 40
   w[i++] = a.x.handle.index
   w[i++] = a.residual === undefined ? -1 : a.residual.handle.index
   w[i++] = a.weight === undefined ? -1 : a.weight.handle.index
@@ -786,7 +868,7 @@ export function rmsNormBackward(a: RmsNormBackwardArgs): void {
   let i = stream.begin(14)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 39
+  w[i++] = 41
   w[i++] = a.dy.handle.index
   w[i++] = a.dsum === undefined ? -1 : a.dsum.handle.index
   w[i++] = a.sum.handle.index
@@ -820,7 +902,7 @@ export function embedding(a: EmbeddingArgs): void {
   let i = stream.begin(12)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 40
+  w[i++] = 42
   w[i++] = a.table.handle.index
   w[i++] = a.ids.handle.index
   w[i++] = a.positions === undefined ? -1 : a.positions.handle.index
@@ -853,7 +935,7 @@ export function embeddingBackward(a: EmbeddingBackwardArgs): void {
   let i = stream.begin(13)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 41
+  w[i++] = 43
   w[i++] = a.dy.handle.index
   w[i++] = a.ids.handle.index
   w[i++] = a.positionIds === undefined ? -1 : a.positionIds.handle.index
@@ -892,7 +974,7 @@ export function adamw(a: AdamwArgs): void {
   )
   const w = stream.words
   const f = stream.floats
-  w[i++] = 35
+  w[i++] = 44
   w[i++] = a.params.length
   for (const tensor of a.params) w[i++] = tensor.handle.index
   w[i++] = a.grads.length
@@ -924,7 +1006,7 @@ export function globalNorm(a: GlobalNormArgs): void {
   const stream = a.norm.device.commands
   let i = stream.begin(3 + a.xs.length)
   const w = stream.words
-  w[i++] = 36
+  w[i++] = 45
   w[i++] = a.xs.length
   for (const tensor of a.xs) w[i++] = tensor.handle.index
   w[i++] = a.norm.handle.index
@@ -942,7 +1024,7 @@ export function clipByNorm(a: ClipByNormArgs): void {
   let i = stream.begin(4 + a.xs.length)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 37
+  w[i++] = 46
   w[i++] = a.xs.length
   for (const tensor of a.xs) w[i++] = tensor.handle.index
   w[i++] = a.norm.handle.index
@@ -1102,74 +1184,86 @@ export const schema = {
     outputs: ['dx'],
     accumulated: ['dweight', 'dbias'],
   },
-  attention: {
+  feedForward: {
     id: 33,
+    inputs: ['x', 'weight1', 'bias1', 'weight2', 'bias2'],
+    outputs: ['y', 'preactivation'],
+    accumulated: [],
+  },
+  feedForwardBackward: {
+    id: 34,
+    inputs: ['dy', 'x', 'weight1', 'weight2', 'preactivation'],
+    outputs: ['dx'],
+    accumulated: ['dweight1', 'dbias1', 'dweight2', 'dbias2'],
+  },
+  attention: {
+    id: 35,
     inputs: ['q', 'k', 'v', 'qOffsets', 'kOffsets', 'keyLengths', 'keep', 'bias'],
     outputs: ['output', 'logSumExp'],
     accumulated: [],
   },
   attentionBackward: {
-    id: 34,
+    id: 36,
     inputs: ['doutput', 'q', 'k', 'v', 'output', 'logSumExp', 'qOffsets', 'kOffsets', 'keyLengths', 'keep', 'bias'],
     outputs: ['dq', 'dk', 'dv', 'dbias'],
     accumulated: [],
   },
   attentionWeights: {
-    id: 35,
+    id: 37,
     inputs: ['q', 'k', 'logSumExp', 'qOffsets', 'kOffsets', 'keyLengths', 'keep', 'bias'],
     outputs: ['weights'],
     accumulated: [],
   },
   layerNorm: {
-    id: 36,
+    id: 38,
     inputs: ['x', 'residual', 'weight', 'bias'],
     outputs: ['y', 'sum', 'mean', 'rstd'],
     accumulated: [],
   },
   layerNormBackward: {
-    id: 37,
+    id: 39,
     inputs: ['dy', 'dsum', 'sum', 'weight', 'mean', 'rstd'],
     outputs: ['dx', 'dresidual'],
     accumulated: ['dweight', 'dbias'],
   },
   rmsNorm: {
-    id: 38,
+    id: 40,
     inputs: ['x', 'residual', 'weight'],
     outputs: ['y', 'sum', 'rstd'],
     accumulated: [],
   },
   rmsNormBackward: {
-    id: 39,
+    id: 41,
     inputs: ['dy', 'dsum', 'sum', 'weight', 'rstd'],
     outputs: ['dx', 'dresidual'],
     accumulated: ['dweight'],
   },
   embedding: {
-    id: 40,
+    id: 42,
     inputs: ['table', 'ids', 'positions', 'positionIds'],
     outputs: ['y'],
     accumulated: [],
   },
   embeddingBackward: {
-    id: 41,
+    id: 43,
     inputs: ['dy', 'ids', 'positionIds'],
     outputs: [],
     accumulated: ['dtable', 'dpositions'],
   },
   adamw: {
-    id: 35,
+    id: 44,
     inputs: ['rate'],
     outputs: [],
     accumulated: [],
   },
   globalNorm: {
-    id: 36,
+    id: 45,
     inputs: [],
     outputs: ['norm'],
     accumulated: [],
   },
   clipByNorm: {
-    id: 37,
+    id: 46,
     inputs: ['norm'],
     outputs: [],
     accumulated: [],

@@ -18,7 +18,7 @@ inline Status linear_gradient(Context& context, const LinearShape& s, const void
   Gemm g;
   g.dtype_a = g.dtype_b = g.dtype_c = s.dtype;
   g.lda = s.ld_dy;
-  g.ldb = g.ldc = s.in;
+  g.ldb = g.ldc = std::max<int64_t>(1, s.in);
   if (dx) {
     g.m = s.rows, g.n = s.in, g.k = s.out;
     TILEWISE_RETURN_IF_ERROR(gemm(g, dy, weight, dx));

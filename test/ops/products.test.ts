@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { observeOps } from '../../lib/autograd/defineOp.ts'
 import { ones } from '../../lib/index.ts'
+import { feedForward } from '../../lib/ops/feedForward.ts'
 import { linear } from '../../lib/ops/linear.ts'
 import { matmul } from '../../lib/ops/matmul.ts'
 import { qkv } from '../../lib/ops/qkv.ts'
@@ -48,6 +49,21 @@ describe('errors', () => {
     ],
     ['[qkv] q must be [heads, headDim], two positive integers, is [2, 0]', () => qkv(zeros(4, 8), zeros(8, 8), undefined, { q: [2, 0] })],
     ['[qkv] bias must be [8], is [9]', () => qkv(zeros(4, 8), zeros(8, 8), zeros(9), { q: [2, 4] })],
+    ['[feedForward] weight1 must be [*, 8], is [6, 9]', () => feedForward(zeros(4, 8), zeros(6, 9), undefined, zeros(8, 6), undefined)],
+    ['[feedForward] weight2 must be [*, 6], is [8, 5]', () => feedForward(zeros(4, 8), zeros(6, 8), undefined, zeros(8, 5), undefined)],
+    [
+      '[feedForward] weight2 must be [*, 3], is [8, 6]',
+      () => feedForward(zeros(4, 8), zeros(6, 8), undefined, zeros(8, 6), undefined, { gated: true }),
+    ],
+    [
+      '[feedForward] weight1 must have an even number of rows, gate and up, is [5, 8]',
+      () => feedForward(zeros(4, 8), zeros(5, 8), undefined, zeros(8, 5), undefined, { gated: true }),
+    ],
+    [
+      '[feedForward] dropout must be from 0 to 1, is 1.5',
+      () => feedForward(zeros(4, 8), zeros(6, 8), undefined, zeros(8, 6), undefined, { dropout: 1.5 }),
+    ],
+    ['[feedForward] bias2 must be [8], is [6]', () => feedForward(zeros(4, 8), zeros(6, 8), undefined, zeros(8, 6), zeros(6))],
     ['[matmul] b must be [..., 3, *] as a is [2, 3], is [4, 5]', () => matmul(zeros(2, 3), zeros(4, 5))],
     ['[matmul] b must broadcast with a: shapes [2] and [3] differ at dimension -1', () => matmul(zeros(2, 4, 3), zeros(3, 3, 4))],
     ['[matmul] a and b must have dimensions, are [] and [3, 3]', () => matmul(zeros(), zeros(3, 3))],
@@ -65,6 +81,13 @@ describe('what is stored', () => {
     scope(() => {
       expect(run('none', false).preactivation).toBeUndefined()
       expect(noGrad(() => run('gelu', false)).preactivation).toBeUndefined()
+    }))
+  it('nothing in a feed-forward block without a gradient', () =>
+    scope(() => {
+      const weight1 = zeros(6, 8).requireGrad()
+      const run = () => argumentsOf('feedForward', () => feedForward(zeros(4, 8), weight1, undefined, zeros(8, 6), undefined))
+      expect(noGrad(run).preactivation).toBeUndefined()
+      expect((run().preactivation as Tensor).shape).toEqual([4, 6])
     }))
   it('the output itself for relu', () =>
     scope(() => {

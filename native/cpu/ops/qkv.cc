@@ -29,18 +29,18 @@ struct Parts {
     part.width = view.dims[r - 2] * view.dims[r - 1];
     bool regular =
         (view.dims[r - 1] <= 1 || view.strides[r - 1] == 1) && (view.dims[r - 2] <= 1 || view.strides[r - 2] == view.dims[r - 1]);
-    int64_t next = 0;
+    int64_t next = -1;
     rows = 1;
     for (int i = r - 3; i >= 0; --i) {
       rows *= view.dims[i];
       if (view.dims[i] == 1) continue;
-      if (part.ld == 0)
+      if (next < 0)
         part.ld = next = view.strides[i];
       else
         regular = regular && view.strides[i] == next;
       next *= view.dims[i];
     }
-    if (part.ld == 0) part.ld = part.width;  // a single row
+    if (next < 0) part.ld = part.width;  // a single row
     if (rows > 0 && part.width > 0 && (!regular || part.ld < part.width))
       return Status::error(Code::invalid_argument, std::string(name) + " must have contiguous [heads, head size] rows at equal steps");
     width += part.width;
