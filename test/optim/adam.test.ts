@@ -198,6 +198,21 @@ describe('optimizers', () => {
     step.dispose()
   })
 
+  it('let the moments of unused parameters fade to zero, not into subnormal numbers', async () => {
+    const parameter = ones([3], { device }).requireGrad()
+    const optimizer = new AdamW([parameter], { weightDecay: 0, betas: [0.5, 0.6], eps: 0 })
+    setGradient(parameter, [1e-3, 0, 1e3])
+    for (let s = 0; s < 300; s++) optimizer.step()
+    const state = optimizer.stateDict().state[0]
+    expect(Array.from((await state?.exp_avg.read()) ?? [])).toEqual([0, 0, 0])
+    expect(Array.from((await state?.exp_avg_sq.read()) ?? [])).toEqual([0, 0, 0])
+    const [a, b, c] = await parameter.read()
+    expect(b).toBe(1)
+    // The sum of the steps depends on the gradient's sign only, as eps is 0.
+    expect(a).toBeCloseTo(c as number, 5)
+    expect(a).toBeLessThan(1)
+  })
+
   it('zero or free gradients on demand', async () => {
     const parameter = ones([3], { device }).requireGrad()
     const optimizer = new AdamW([parameter])

@@ -17,6 +17,10 @@ struct Coefficients {
   float eps;
 };
 
+// Moments of parameters that get no gradient, such as the rows of rare tokens, fade into subnormal numbers and stay there (0.9 of the
+// smallest rounds back to it): 30 times the time. A first moment this small belongs to gradients whose squares f32 does not hold.
+constexpr float kFaded = 0x1p-100f;
+
 // weight: the f32 parameter, or its master, of which low receives the rounded copy.
 template <bool clear, class T>
 void update(const Coefficients& c, float* __restrict weight, float* __restrict gradient, float* __restrict first, float* __restrict second,
@@ -29,11 +33,15 @@ void update(const Coefficients& c, float* __restrict weight, float* __restrict g
     else
       w = weight ? weight[i] : static_cast<float>(low[i]);
     const float g = gradient[i] + c.decay * w;
-    const float m = c.beta1 * first[i] + c.rest1 * g;
-    const float v = c.beta2 * second[i] + c.rest2 * g * g;
+    float m = c.beta1 * first[i] + c.rest1 * g;
+    float v = c.beta2 * second[i] + c.rest2 * g * g;
+    const bool faded = m > -kFaded && m < kFaded;
+    m = faded ? 0.0f : m;
+    v = faded && v < kFaded ? 0.0f : v;
     first[i] = m;
     second[i] = v;
-    w = w * c.shrink - c.step_size * m / (std::sqrt(v) * c.correction2 + c.eps);
+    const float change = c.step_size * m / (std::sqrt(v) * c.correction2 + c.eps);
+    w = w * c.shrink - (m == 0.0f ? 0.0f : change);  // 0 / 0 with eps 0
     if constexpr (std::is_same_v<T, float>) {
       weight[i] = w;
     } else {
