@@ -1032,6 +1032,70 @@ export function clipByNorm(a: ClipByNormArgs): void {
   stream.end(i)
 }
 
+export interface CrossEntropyArgs {
+  logits: Tensor
+  targets: Tensor
+  classWeight?: Tensor | undefined
+  loss: Tensor
+  logSumExp: Tensor
+  total: Tensor
+  ignoreIndex: number
+  reduction: number
+  labelSmoothing: number
+  normalizer: number
+}
+
+export function crossEntropy(a: CrossEntropyArgs): void {
+  const stream = a.logits.device.commands
+  let i = stream.begin(11)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 47
+  w[i++] = a.logits.handle.index
+  w[i++] = a.targets.handle.index
+  w[i++] = a.classWeight === undefined ? -1 : a.classWeight.handle.index
+  w[i++] = a.loss.handle.index
+  w[i++] = a.logSumExp.handle.index
+  w[i++] = a.total.handle.index
+  w[i++] = a.ignoreIndex
+  w[i++] = a.reduction
+  f[i++] = a.labelSmoothing
+  f[i++] = a.normalizer
+  stream.end(i)
+}
+
+export interface CrossEntropyBackwardArgs {
+  dloss: Tensor
+  logits: Tensor
+  targets: Tensor
+  classWeight?: Tensor | undefined
+  logSumExp: Tensor
+  total: Tensor
+  dlogits: Tensor
+  ignoreIndex: number
+  reduction: number
+  labelSmoothing: number
+}
+
+export function crossEntropyBackward(a: CrossEntropyBackwardArgs): void {
+  const stream = a.dloss.device.commands
+  let i = stream.begin(11)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 48
+  w[i++] = a.dloss.handle.index
+  w[i++] = a.logits.handle.index
+  w[i++] = a.targets.handle.index
+  w[i++] = a.classWeight === undefined ? -1 : a.classWeight.handle.index
+  w[i++] = a.logSumExp.handle.index
+  w[i++] = a.total.handle.index
+  w[i++] = a.dlogits.handle.index
+  w[i++] = a.ignoreIndex
+  w[i++] = a.reduction
+  f[i++] = a.labelSmoothing
+  stream.end(i)
+}
+
 /** The tensors of each op by role, as ops.def states them. */
 export const schema = {
   copy: {
@@ -1266,6 +1330,18 @@ export const schema = {
     id: 46,
     inputs: ['norm'],
     outputs: [],
+    accumulated: [],
+  },
+  crossEntropy: {
+    id: 47,
+    inputs: ['logits', 'targets', 'classWeight'],
+    outputs: ['loss', 'logSumExp', 'total'],
+    accumulated: [],
+  },
+  crossEntropyBackward: {
+    id: 48,
+    inputs: ['dloss', 'logits', 'targets', 'classWeight', 'logSumExp', 'total'],
+    outputs: ['dlogits'],
     accumulated: [],
   },
 } as const
