@@ -951,87 +951,6 @@ export function embeddingBackward(a: EmbeddingBackwardArgs): void {
   stream.end(i)
 }
 
-export interface AdamwArgs {
-  params: readonly Tensor[]
-  grads: readonly Tensor[]
-  firstMoments: readonly Tensor[]
-  secondMoments: readonly Tensor[]
-  masters: readonly Tensor[]
-  steps: readonly Tensor[]
-  rate: Tensor
-  rest1: number
-  rest2: number
-  eps: number
-  weightDecay: number
-  decoupled: number
-  clear: number
-}
-
-export function adamw(a: AdamwArgs): void {
-  const stream = a.rate.device.commands
-  let i = stream.begin(
-    14 + a.params.length + a.grads.length + a.firstMoments.length + a.secondMoments.length + a.masters.length + a.steps.length,
-  )
-  const w = stream.words
-  const f = stream.floats
-  w[i++] = 44
-  w[i++] = a.params.length
-  for (const tensor of a.params) w[i++] = tensor.handle.index
-  w[i++] = a.grads.length
-  for (const tensor of a.grads) w[i++] = tensor.handle.index
-  w[i++] = a.firstMoments.length
-  for (const tensor of a.firstMoments) w[i++] = tensor.handle.index
-  w[i++] = a.secondMoments.length
-  for (const tensor of a.secondMoments) w[i++] = tensor.handle.index
-  w[i++] = a.masters.length
-  for (const tensor of a.masters) w[i++] = tensor.handle.index
-  w[i++] = a.steps.length
-  for (const tensor of a.steps) w[i++] = tensor.handle.index
-  w[i++] = a.rate.handle.index
-  f[i++] = a.rest1
-  f[i++] = a.rest2
-  f[i++] = a.eps
-  f[i++] = a.weightDecay
-  w[i++] = a.decoupled
-  w[i++] = a.clear
-  stream.end(i)
-}
-
-export interface GlobalNormArgs {
-  xs: readonly Tensor[]
-  norm: Tensor
-}
-
-export function globalNorm(a: GlobalNormArgs): void {
-  const stream = a.norm.device.commands
-  let i = stream.begin(3 + a.xs.length)
-  const w = stream.words
-  w[i++] = 45
-  w[i++] = a.xs.length
-  for (const tensor of a.xs) w[i++] = tensor.handle.index
-  w[i++] = a.norm.handle.index
-  stream.end(i)
-}
-
-export interface ClipByNormArgs {
-  xs: readonly Tensor[]
-  norm: Tensor
-  maxNorm: number
-}
-
-export function clipByNorm(a: ClipByNormArgs): void {
-  const stream = a.norm.device.commands
-  let i = stream.begin(4 + a.xs.length)
-  const w = stream.words
-  const f = stream.floats
-  w[i++] = 46
-  w[i++] = a.xs.length
-  for (const tensor of a.xs) w[i++] = tensor.handle.index
-  w[i++] = a.norm.handle.index
-  f[i++] = a.maxNorm
-  stream.end(i)
-}
-
 export interface CrossEntropyArgs {
   logits: Tensor
   targets: Tensor
@@ -1050,7 +969,7 @@ export function crossEntropy(a: CrossEntropyArgs): void {
   let i = stream.begin(11)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 47
+  w[i++] = 44
   w[i++] = a.logits.handle.index
   w[i++] = a.targets.handle.index
   w[i++] = a.classWeight === undefined ? -1 : a.classWeight.handle.index
@@ -1082,7 +1001,7 @@ export function crossEntropyBackward(a: CrossEntropyBackwardArgs): void {
   let i = stream.begin(11)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 48
+  w[i++] = 45
   w[i++] = a.dloss.handle.index
   w[i++] = a.logits.handle.index
   w[i++] = a.targets.handle.index
@@ -1093,6 +1012,87 @@ export function crossEntropyBackward(a: CrossEntropyBackwardArgs): void {
   w[i++] = a.ignoreIndex
   w[i++] = a.reduction
   f[i++] = a.labelSmoothing
+  stream.end(i)
+}
+
+export interface AdamwArgs {
+  params: readonly Tensor[]
+  grads: readonly Tensor[]
+  firstMoments: readonly Tensor[]
+  secondMoments: readonly Tensor[]
+  masters: readonly Tensor[]
+  steps: readonly Tensor[]
+  rate: Tensor
+  rest1: number
+  rest2: number
+  eps: number
+  weightDecay: number
+  decoupled: number
+  clear: number
+}
+
+export function adamw(a: AdamwArgs): void {
+  const stream = a.rate.device.commands
+  let i = stream.begin(
+    14 + a.params.length + a.grads.length + a.firstMoments.length + a.secondMoments.length + a.masters.length + a.steps.length,
+  )
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 46
+  w[i++] = a.params.length
+  for (const tensor of a.params) w[i++] = tensor.handle.index
+  w[i++] = a.grads.length
+  for (const tensor of a.grads) w[i++] = tensor.handle.index
+  w[i++] = a.firstMoments.length
+  for (const tensor of a.firstMoments) w[i++] = tensor.handle.index
+  w[i++] = a.secondMoments.length
+  for (const tensor of a.secondMoments) w[i++] = tensor.handle.index
+  w[i++] = a.masters.length
+  for (const tensor of a.masters) w[i++] = tensor.handle.index
+  w[i++] = a.steps.length
+  for (const tensor of a.steps) w[i++] = tensor.handle.index
+  w[i++] = a.rate.handle.index
+  f[i++] = a.rest1
+  f[i++] = a.rest2
+  f[i++] = a.eps
+  f[i++] = a.weightDecay
+  w[i++] = a.decoupled
+  w[i++] = a.clear
+  stream.end(i)
+}
+
+export interface GlobalNormArgs {
+  xs: readonly Tensor[]
+  norm: Tensor
+}
+
+export function globalNorm(a: GlobalNormArgs): void {
+  const stream = a.norm.device.commands
+  let i = stream.begin(3 + a.xs.length)
+  const w = stream.words
+  w[i++] = 47
+  w[i++] = a.xs.length
+  for (const tensor of a.xs) w[i++] = tensor.handle.index
+  w[i++] = a.norm.handle.index
+  stream.end(i)
+}
+
+export interface ClipByNormArgs {
+  xs: readonly Tensor[]
+  norm: Tensor
+  maxNorm: number
+}
+
+export function clipByNorm(a: ClipByNormArgs): void {
+  const stream = a.norm.device.commands
+  let i = stream.begin(4 + a.xs.length)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 48
+  w[i++] = a.xs.length
+  for (const tensor of a.xs) w[i++] = tensor.handle.index
+  w[i++] = a.norm.handle.index
+  f[i++] = a.maxNorm
   stream.end(i)
 }
 
@@ -1314,34 +1314,34 @@ export const schema = {
     outputs: [],
     accumulated: ['dtable', 'dpositions'],
   },
-  adamw: {
-    id: 44,
-    inputs: ['rate'],
-    outputs: [],
-    accumulated: [],
-  },
-  globalNorm: {
-    id: 45,
-    inputs: [],
-    outputs: ['norm'],
-    accumulated: [],
-  },
-  clipByNorm: {
-    id: 46,
-    inputs: ['norm'],
-    outputs: [],
-    accumulated: [],
-  },
   crossEntropy: {
-    id: 47,
+    id: 44,
     inputs: ['logits', 'targets', 'classWeight'],
     outputs: ['loss', 'logSumExp', 'total'],
     accumulated: [],
   },
   crossEntropyBackward: {
-    id: 48,
+    id: 45,
     inputs: ['dloss', 'logits', 'targets', 'classWeight', 'logSumExp', 'total'],
     outputs: ['dlogits'],
+    accumulated: [],
+  },
+  adamw: {
+    id: 46,
+    inputs: ['rate'],
+    outputs: [],
+    accumulated: [],
+  },
+  globalNorm: {
+    id: 47,
+    inputs: [],
+    outputs: ['norm'],
+    accumulated: [],
+  },
+  clipByNorm: {
+    id: 48,
+    inputs: ['norm'],
+    outputs: [],
     accumulated: [],
   },
 } as const
