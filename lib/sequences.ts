@@ -1,6 +1,6 @@
 import type { Device } from './device.ts'
 import { ArgumentError } from './errors.ts'
-import { Owned } from './scope.ts'
+import { Owned, persistent } from './scope.ts'
 import { type Tensor, tensor } from './tensor.ts'
 
 /**
@@ -39,7 +39,8 @@ export class Sequences extends Owned {
       maxLength = Math.max(maxLength, length)
       offsets[b + 1] = total
     }
-    const onDevice = tensor(offsets, [offsets.length], device ? { device } : {})
+    // A scope owns the sequences as a whole: their tensor goes where they go.
+    const onDevice = persistent(() => tensor(offsets, [offsets.length], device ? { device } : {}))
     return new Sequences(onDevice, Array.from(lengths), total, maxLength)
   }
 
