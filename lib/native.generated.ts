@@ -951,70 +951,6 @@ export function embeddingBackward(a: EmbeddingBackwardArgs): void {
   stream.end(i)
 }
 
-export interface CrossEntropyArgs {
-  logits: Tensor
-  targets: Tensor
-  classWeight?: Tensor | undefined
-  loss: Tensor
-  logSumExp: Tensor
-  total: Tensor
-  ignoreIndex: number
-  reduction: number
-  labelSmoothing: number
-  normalizer: number
-}
-
-export function crossEntropy(a: CrossEntropyArgs): void {
-  const stream = a.logits.device.commands
-  let i = stream.begin(11)
-  const w = stream.words
-  const f = stream.floats
-  w[i++] = 44
-  w[i++] = a.logits.handle.index
-  w[i++] = a.targets.handle.index
-  w[i++] = a.classWeight === undefined ? -1 : a.classWeight.handle.index
-  w[i++] = a.loss.handle.index
-  w[i++] = a.logSumExp.handle.index
-  w[i++] = a.total.handle.index
-  w[i++] = a.ignoreIndex
-  w[i++] = a.reduction
-  f[i++] = a.labelSmoothing
-  f[i++] = a.normalizer
-  stream.end(i)
-}
-
-export interface CrossEntropyBackwardArgs {
-  dloss: Tensor
-  logits: Tensor
-  targets: Tensor
-  classWeight?: Tensor | undefined
-  logSumExp: Tensor
-  total: Tensor
-  dlogits: Tensor
-  ignoreIndex: number
-  reduction: number
-  labelSmoothing: number
-}
-
-export function crossEntropyBackward(a: CrossEntropyBackwardArgs): void {
-  const stream = a.dloss.device.commands
-  let i = stream.begin(11)
-  const w = stream.words
-  const f = stream.floats
-  w[i++] = 45
-  w[i++] = a.dloss.handle.index
-  w[i++] = a.logits.handle.index
-  w[i++] = a.targets.handle.index
-  w[i++] = a.classWeight === undefined ? -1 : a.classWeight.handle.index
-  w[i++] = a.logSumExp.handle.index
-  w[i++] = a.total.handle.index
-  w[i++] = a.dlogits.handle.index
-  w[i++] = a.ignoreIndex
-  w[i++] = a.reduction
-  f[i++] = a.labelSmoothing
-  stream.end(i)
-}
-
 export interface AdamwArgs {
   params: readonly Tensor[]
   grads: readonly Tensor[]
@@ -1038,7 +974,7 @@ export function adamw(a: AdamwArgs): void {
   )
   const w = stream.words
   const f = stream.floats
-  w[i++] = 46
+  w[i++] = 44
   w[i++] = a.params.length
   for (const tensor of a.params) w[i++] = tensor.handle.index
   w[i++] = a.grads.length
@@ -1070,7 +1006,7 @@ export function globalNorm(a: GlobalNormArgs): void {
   const stream = a.norm.device.commands
   let i = stream.begin(3 + a.xs.length)
   const w = stream.words
-  w[i++] = 47
+  w[i++] = 45
   w[i++] = a.xs.length
   for (const tensor of a.xs) w[i++] = tensor.handle.index
   w[i++] = a.norm.handle.index
@@ -1088,11 +1024,75 @@ export function clipByNorm(a: ClipByNormArgs): void {
   let i = stream.begin(4 + a.xs.length)
   const w = stream.words
   const f = stream.floats
-  w[i++] = 48
+  w[i++] = 46
   w[i++] = a.xs.length
   for (const tensor of a.xs) w[i++] = tensor.handle.index
   w[i++] = a.norm.handle.index
   f[i++] = a.maxNorm
+  stream.end(i)
+}
+
+export interface CrossEntropyArgs {
+  logits: Tensor
+  targets: Tensor
+  classWeight?: Tensor | undefined
+  loss: Tensor
+  logSumExp: Tensor
+  total: Tensor
+  ignoreIndex: number
+  reduction: number
+  labelSmoothing: number
+  normalizer: number
+}
+
+export function crossEntropy(a: CrossEntropyArgs): void {
+  const stream = a.logits.device.commands
+  let i = stream.begin(11)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 47
+  w[i++] = a.logits.handle.index
+  w[i++] = a.targets.handle.index
+  w[i++] = a.classWeight === undefined ? -1 : a.classWeight.handle.index
+  w[i++] = a.loss.handle.index
+  w[i++] = a.logSumExp.handle.index
+  w[i++] = a.total.handle.index
+  w[i++] = a.ignoreIndex
+  w[i++] = a.reduction
+  f[i++] = a.labelSmoothing
+  f[i++] = a.normalizer
+  stream.end(i)
+}
+
+export interface CrossEntropyBackwardArgs {
+  dloss: Tensor
+  logits: Tensor
+  targets: Tensor
+  classWeight?: Tensor | undefined
+  logSumExp: Tensor
+  total: Tensor
+  dlogits: Tensor
+  ignoreIndex: number
+  reduction: number
+  labelSmoothing: number
+}
+
+export function crossEntropyBackward(a: CrossEntropyBackwardArgs): void {
+  const stream = a.dloss.device.commands
+  let i = stream.begin(11)
+  const w = stream.words
+  const f = stream.floats
+  w[i++] = 48
+  w[i++] = a.dloss.handle.index
+  w[i++] = a.logits.handle.index
+  w[i++] = a.targets.handle.index
+  w[i++] = a.classWeight === undefined ? -1 : a.classWeight.handle.index
+  w[i++] = a.logSumExp.handle.index
+  w[i++] = a.total.handle.index
+  w[i++] = a.dlogits.handle.index
+  w[i++] = a.ignoreIndex
+  w[i++] = a.reduction
+  f[i++] = a.labelSmoothing
   stream.end(i)
 }
 
@@ -1314,34 +1314,34 @@ export const schema = {
     outputs: [],
     accumulated: ['dtable', 'dpositions'],
   },
-  crossEntropy: {
-    id: 44,
-    inputs: ['logits', 'targets', 'classWeight'],
-    outputs: ['loss', 'logSumExp', 'total'],
-    accumulated: [],
-  },
-  crossEntropyBackward: {
-    id: 45,
-    inputs: ['dloss', 'logits', 'targets', 'classWeight', 'logSumExp', 'total'],
-    outputs: ['dlogits'],
-    accumulated: [],
-  },
   adamw: {
-    id: 46,
+    id: 44,
     inputs: ['rate'],
     outputs: [],
     accumulated: [],
   },
   globalNorm: {
-    id: 47,
+    id: 45,
     inputs: [],
     outputs: ['norm'],
     accumulated: [],
   },
   clipByNorm: {
-    id: 48,
+    id: 46,
     inputs: ['norm'],
     outputs: [],
+    accumulated: [],
+  },
+  crossEntropy: {
+    id: 47,
+    inputs: ['logits', 'targets', 'classWeight'],
+    outputs: ['loss', 'logSumExp', 'total'],
+    accumulated: [],
+  },
+  crossEntropyBackward: {
+    id: 48,
+    inputs: ['dloss', 'logits', 'targets', 'classWeight', 'logSumExp', 'total'],
+    outputs: ['dlogits'],
     accumulated: [],
   },
 } as const

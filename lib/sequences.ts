@@ -39,7 +39,7 @@ export class Sequences extends Owned {
       maxLength = Math.max(maxLength, length)
       offsets[b + 1] = total
     }
-    // A scope owns the sequences as a whole: their tensor goes where they go.
+    // The offsets belong to these sequences, which belong to the scope.
     const onDevice = persistent(() => tensor(offsets, [offsets.length], device ? { device } : {}))
     return new Sequences(onDevice, Array.from(lengths), total, maxLength)
   }
