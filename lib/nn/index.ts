@@ -1,4 +1,7 @@
 /** `tilewise/nn`: modules. Names, defaults and state dictionaries follow torch.nn, batch first. */
+// Tells where tensors go when no device is named, also for those who import this file alone.
+import '../device.ts'
+
 export type { AttentionInputOptions } from './attentionInputs.ts'
 export type { MultiheadAttentionOptions } from './attentionOptions.ts'
 export { loadModule, saveModule } from './checkpoint.ts'
