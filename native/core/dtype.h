@@ -21,6 +21,13 @@ struct bf16 {
   uint16_t bits;
 
   bf16() = default;
+  bf16(const bf16&) = default;
+  // By its field: GCC 12 vectorizes no loop under `omp simd` that copies an aggregate, which every `y[i] = bf16(value)` is (3.5 times the
+  // time of a conversion with AVX-512).
+  __attribute__((always_inline)) bf16& operator=(const bf16& other) {
+    bits = other.bits;
+    return *this;
+  }
   __attribute__((always_inline)) explicit bf16(float value) {
     uint32_t u;
     std::memcpy(&u, &value, 4);

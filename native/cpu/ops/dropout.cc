@@ -18,7 +18,7 @@ Status dropout(Context&, const dropout_args& a) {
         const T* in = x + first + offset;
         T* out = y + first + offset;
 #pragma omp simd
-        for (int64_t i = 0; i < m; ++i) out[i] = T(random::keep(words[i], p) ? kept * static_cast<float>(in[i]) : 0.0f);
+        for (int64_t i = 0; i < m; ++i) out[i] = T(random::value_if(random::keep(words[i], p), kept * static_cast<float>(in[i])));
       });
     });
     return Status::ok();

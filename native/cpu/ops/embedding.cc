@@ -47,14 +47,7 @@ Status embedding(Context&, const embedding_args& a) {
 #pragma omp simd
             for (int64_t c = 0; c < count; ++c) tile[c] += static_cast<float>(place[c]);
           }
-          if (p > 0.0f) {
-            random::each_run(a.seed, a.counter, static_cast<uint64_t>(n * columns + from), count,
-                             [&](int64_t offset, int64_t m, const uint32_t* words) {
-#pragma omp simd
-                               for (int64_t c = 0; c < m; ++c)
-                                 tile[offset + c] = random::keep(words[c], p) ? kept * tile[offset + c] : 0.0f;
-                             });
-          }
+          if (p > 0.0f) random::apply_dropout(a.seed, a.counter, static_cast<uint64_t>(n * columns + from), count, p, kept, tile);
 #pragma omp simd
           for (int64_t c = 0; c < count; ++c) out[c] = T(tile[c]);
         }
@@ -90,14 +83,7 @@ Status embedding_backward(Context&, const embedding_backward_args& a) {
           const T* in = dy + n * columns + from;
 #pragma omp simd
           for (int64_t c = 0; c < count; ++c) tile[c] = static_cast<float>(in[c]);
-          if (p > 0.0f) {
-            random::each_run(a.seed, a.counter, static_cast<uint64_t>(n * columns + from), count,
-                             [&](int64_t offset, int64_t m, const uint32_t* words) {
-#pragma omp simd
-                               for (int64_t c = 0; c < m; ++c)
-                                 tile[offset + c] = random::keep(words[c], p) ? kept * tile[offset + c] : 0.0f;
-                             });
-          }
+          if (p > 0.0f) random::apply_dropout(a.seed, a.counter, static_cast<uint64_t>(n * columns + from), count, p, kept, tile);
           if (row) {
 #pragma omp simd
             for (int64_t c = 0; c < count; ++c) row[from + c] += scale * tile[c];

@@ -41,8 +41,20 @@ inline uint32_t order_key(float value) {
 // `best` has room for k keys. Insertion into a sorted list: few elements of a long row get past the smallest of the k.
 template <class T>
 void select_by_insertion(const T* x, int64_t n, int64_t k, uint64_t* best) {
+  constexpr int64_t kBlock = 64;
   int64_t size = 0;
   for (int64_t i = 0; i < n; ++i) {
+    if (size == k && i % kBlock == 0 && i + kBlock <= n) {
+      // Whole blocks that hold nothing above the smallest of the k are passed over. NaN is above everything.
+      const float least = static_cast<float>(x[0xffffffffu - static_cast<uint32_t>(best[k - 1])]);
+      int32_t above = 0;
+#pragma omp simd reduction(| : above)
+      for (int64_t j = 0; j < kBlock; ++j) above |= !(static_cast<float>(x[i + j]) <= least);
+      if (!above) {
+        i += kBlock - 1;
+        continue;
+      }
+    }
     const uint64_t key = static_cast<uint64_t>(order_key(static_cast<float>(x[i]))) << 32 | (0xffffffffu - static_cast<uint32_t>(i));
     if (size == k && key < best[k - 1]) continue;
     int64_t at = size < k ? size++ : k - 1;
