@@ -20,7 +20,8 @@ namespace scalar {
 // exp by 2^k * p(f), Cephes' coefficients: 1 ulp over the range, inf above 88.73, 0 below -87.34 (no subnormals), NaN stays NaN.
 TILEWISE_SCALAR float exp(float x) {
   const float clamped = x < -87.5f ? -87.5f : x > 89.0f ? 89.0f : x;
-  const float k = std::nearbyint(clamped * 1.44269504088896341f);
+  // Adding and taking away 1.5 * 2^23 rounds to an integer on every processor; std::nearbyint needs SSE4.1 to vectorize.
+  const float k = (clamped * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
   float r = clamped - k * 0.693359375f;
   r = r + k * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
@@ -62,8 +63,8 @@ TILEWISE_SCALAR float tanh(float x) {
   return ax < 0.0004f ? x : x != x ? x : y;
 }
 
-// erf: an odd polynomial below 1, 1 - exp(-x^2) * polynomial above; absolute error below 1.2e-7.
-TILEWISE_SCALAR float erf(float x) {
+// erf: an odd polynomial below 1, 1 - exp(-x^2) * polynomial above; absolute error below 1.2e-7. The caller has e = exp(-x^2).
+TILEWISE_SCALAR float erf_with(float x, float e) {
   const float a = x < 0 ? -x : x;
   const float x2 = x * x;
   // |x| < 1: Taylor-like minimax in x^2
@@ -82,10 +83,11 @@ TILEWISE_SCALAR float erf(float x) {
   p = p * t + 1.421413741f;
   p = p * t + -0.284496736f;
   p = p * t + 0.254829592f;
-  const float tail = 1.0f - p * t * scalar::exp(-x2);
+  const float tail = 1.0f - p * t * e;
   const float large = x < 0 ? -tail : tail;
   return a < 1.0f ? small : x != x ? x : large;
 }
+TILEWISE_SCALAR float erf(float x) { return erf_with(x, scalar::exp(-x * x)); }
 
 TILEWISE_SCALAR float sigmoid(float x) { return 1.0f / (1.0f + scalar::exp(-x)); }
 
@@ -97,12 +99,13 @@ struct Relu {
   static TILEWISE_SCALAR float f(float x) { return x < 0.0f ? 0.0f : x; }  // NaN stays NaN
   static TILEWISE_SCALAR float df(float x) { return x > 0.0f ? 1.0f : 0.0f; }
 };
-// x * Phi(x)
+// x * Phi(x). One exponential serves Phi and its density.
 struct Gelu {
-  static TILEWISE_SCALAR float f(float x) { return 0.5f * x * (1.0f + scalar::erf(x * 0.70710678118654752f)); }
+  static TILEWISE_SCALAR float density(float x) { return scalar::exp(-0.5f * x * x); }  // times sqrt(2 pi)
+  static TILEWISE_SCALAR float f(float x) { return 0.5f * x * (1.0f + scalar::erf_with(x * 0.70710678118654752f, density(x))); }
   static TILEWISE_SCALAR float df(float x) {
-    const float cdf = 0.5f * (1.0f + scalar::erf(x * 0.70710678118654752f));
-    return cdf + x * 0.39894228040143268f * scalar::exp(-0.5f * x * x);
+    const float e = density(x);
+    return 0.5f * (1.0f + scalar::erf_with(x * 0.70710678118654752f, e)) + x * 0.39894228040143268f * e;
   }
 };
 // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): GPT-2's
