@@ -18,7 +18,7 @@ struct Task {
 
 struct Plan {
   std::vector<Task> tasks;
-  int64_t partial_rows = 0;
+  int64_t partial_rows = 0, cost = 0;
 };
 
 int64_t parts_of(const Sequence& s) { return std::max<int64_t>(1, (s.keys + kKeysOfPart - 1) / kKeysOfPart); }
@@ -42,6 +42,7 @@ Plan plan_tasks(const Problem& p) {
       for (int64_t i = 0; i < s.queries; i += kQueries)
         plan.tasks.push_back({b, h, i, s.cost(p, i, std::min(s.queries, i + kQueries), 0, s.keys), -1, 0});
   }
+  for (const Task& task : plan.tasks) plan.cost += task.cost;
   // Long tasks first: the last ones to finish are then short. Which thread computes a task does not change its result.
   std::stable_sort(plan.tasks.begin(), plan.tasks.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });
   return plan;
@@ -160,7 +161,7 @@ Status run(Context& context, const attention_args& a) {
   const int64_t padded_dim = round_up(p.q.dim, kLanes), padded = round_up(v.dim, kLanes);
   const int64_t few_rows = p.group * kFewQueries;
   const int64_t per_thread = round_up(std::max(Work::floats(padded_dim, padded), few_rows * padded_dim), 16);
-  const int threads = static_cast<int>(std::min<int64_t>(omp_get_max_threads(), tasks));
+  const int threads = thread_count(tasks, plan.cost * (p.q.dim + v.dim));
   void* memory;
   const int64_t partial_floats = round_up(plan.partial_rows * 2, 16) + plan.partial_rows * padded;
   TILEWISE_RETURN_IF_ERROR(context.scratch(static_cast<size_t>(threads * per_thread + partial_floats) * sizeof(float), &memory));

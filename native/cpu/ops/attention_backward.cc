@@ -237,7 +237,9 @@ Status run(Context& context, const attention_backward_args& a) {
         tasks.push_back({b, h, chunk, s.cost(p, 0, s.queries, std::min(s.keys, chunk * length), std::min(s.keys, (chunk + 1) * length))});
   }
   const int64_t count = static_cast<int64_t>(tasks.size());
-  const int threads = static_cast<int>(std::max<int64_t>(1, std::min(most_threads, count)));
+  int64_t cost = 0;
+  for (const Task& task : tasks) cost += task.cost;
+  const int threads = thread_count(count, cost * p.group * (3 * p.q.dim + 2 * x.v.dim));
 
   // A bias that several tasks share gets a sum a thread, which takes a fixed part of the tasks; the sums are added in order.
   const int64_t dbias_size = a.dbias ? a.dbias.count() : 0;

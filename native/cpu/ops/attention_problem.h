@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string>
 
+#include <omp.h>
+
 #include "../../core/random.h"
 #include "attention_tile.h"
 
@@ -141,6 +143,12 @@ struct Sequence {
     return (end - begin) * (sum + 16);
   }
 };
+
+// As many threads as there are tasks, and enough work for each: waking one costs as much as some hundred thousand products.
+inline int thread_count(int64_t tasks, int64_t products) {
+  constexpr int64_t kWorthAThread = 1 << 18;
+  return static_cast<int>(std::clamp<int64_t>(std::min(tasks, products / kWorthAThread), 1, omp_get_max_threads()));
+}
 
 // A block of scores, transposed: key first_key + j, query first_query + i at scores[j * ld + i]; ld = round_up(queries, kLanes).
 struct Block {

@@ -62,7 +62,7 @@ Status run(Context& context, const attention_weights_args& a) {
   if (a.weights.count() == 0) return Status::ok();
   const int64_t out_heads = a.weights.dims[1], blocks = (p.max_q + kQueries - 1) / kQueries, tasks = p.batch * out_heads * blocks;
   const int64_t heads_each = p.heads / out_heads, padded = round_up(p.q.dim, kLanes), per_thread = round_up(Work::floats(padded), 16);
-  const int threads = static_cast<int>(std::min<int64_t>(omp_get_max_threads(), tasks));
+  const int threads = thread_count(tasks, p.batch * p.heads * p.max_q * p.max_k * p.q.dim);
   void* memory;
   TILEWISE_RETURN_IF_ERROR(context.scratch(static_cast<size_t>(threads * per_thread) * sizeof(float), &memory));
 #pragma omp parallel num_threads(threads)
