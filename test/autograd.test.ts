@@ -43,6 +43,12 @@ describe('backward', () => {
     sum(mul(middle, tensor([[10, 20]], { device: cpu }))).backward()
     expect(await gradient(x)).toEqual([0, 10, 0, 0, 20, 0])
   })
+  it('adds slices of a leaf into its gradient, where they overlap too', async () => {
+    const x = leaf([1, 2, 3, 4])
+    const [first, second] = [slice(x, 0, 0, 3), slice(x, 0, 2, 4)]
+    add(sum(mul(first, 10)), sum(second)).backward()
+    expect(await gradient(x)).toEqual([10, 10, 11, 1])
+  })
   it('keeps a given gradient alive', async () => {
     const x = leaf([1, 2])
     const upstream = tensor([3, 4], { device: cpu })

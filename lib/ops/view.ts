@@ -1,8 +1,8 @@
 /** Views: other dimensions over the same memory, without a copy. Gradients flow through them. */
-import { attach, recording, TapeNode } from '../autograd/tape.ts'
+import { attach, gradientOf, recording, TapeNode } from '../autograd/tape.ts'
 import type { DType } from '../dtype.ts'
 import { ArgumentError } from '../errors.ts'
-import { copy } from '../native.generated.ts'
+import { accumulate, copy } from '../native.generated.ts'
 import { aliasView, allocate, assertLive, contiguousStrides, type Shape, type Tensor } from '../tensor.ts'
 import { expectDim, formatShape, sameShape } from './check.ts'
 import { contiguous } from './copy.ts'
@@ -14,7 +14,7 @@ function view<S extends Shape, D extends DType>(
   shape: S,
   strides: readonly number[],
   offset: number,
-  backward: (dy: Tensor) => Tensor,
+  backward: (dy: Tensor) => Tensor | undefined,
 ): Tensor<S, D> {
   assertLive(x, name)
   const y = aliasView(x, shape, strides, offset)
@@ -71,6 +71,12 @@ export function slice<D extends DType>(x: Tensor<Shape, D>, dim: number, start: 
     throw new ArgumentError(`[slice] start and end must satisfy 0 <= start <= end <= ${length}, are ${start} and ${end}`)
   const shape = x.shape.map((dimension, i) => (i === d ? end - start : dimension))
   return view('slice', x, shape, x.strides, x.offset + start * (x.strides[d] as number), dy => {
+    if (x.node === undefined) {
+      // Rows of a packed parameter: they go straight into its gradient, without a tensor of its full size.
+      const whole = gradientOf(x)
+      accumulate({ x: dy, y: aliasView(whole, shape, whole.strides, start * (whole.strides[d] as number)) })
+      return undefined
+    }
     const dx = rawFull(dy, x.shape, 0)
     copy({ x: dy, y: aliasView(dx, shape, dx.strides, start * (dx.strides[d] as number)) })
     return dx

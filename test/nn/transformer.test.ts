@@ -292,6 +292,32 @@ test('padding costs nothing: with key lengths, every product sees only real toke
   })
 })
 
+test('packed rows go in and come out as they are', async () => {
+  await scope(async () => {
+    seed(1)
+    using encoder = new TransformerEncoder({ dModel: 16, numHeads: 4, numLayers: 2, norm: 'pre', dropout: 0 }, { device: cpu })
+    const rows = tensor(
+      Float32Array.from({ length: 7 * 16 }, () => stream.uniform() - 0.5),
+      [7, 16],
+      { device: cpu },
+    )
+    const packed = encoder.forward(rows, { sequences: Sequences.of([4, 0, 3], cpu), isCausal: true })
+    expect(packed.shape).toEqual([7, 16])
+    const values = await packed.read()
+    for (const [start, end] of [
+      [0, 4],
+      [4, 7],
+    ] as const) {
+      const alone = encoder.forward(rows.slice(0, start, end).contiguous(), { isCausal: true })
+      expect(worst(await alone.read(), values.subarray(start * 16, end * 16))).toBeLessThan(1e-5)
+    }
+    expect(() => encoder.forward(rows, { sequences: Sequences.of([4, 4], cpu) })).toThrow('src must be [8, 16], is [7, 16]')
+    expect(() => encoder.forward(rows, { sequences: Sequences.of([7], cpu), srcKeyPaddingMask: Mask.keyLengths([7]) })).toThrow(
+      'srcKeyPaddingMask must be left out',
+    )
+  })
+})
+
 test('layers start independent, and the same way whatever they are packed into', async () => {
   seed(4)
   using encoder = new TransformerEncoder({ dModel: 16, numHeads: 4, numLayers: 3 }, { device: cpu })
