@@ -101,6 +101,13 @@ export class DeviceLostError extends DeviceError {
   }
 }
 
+/** Training cannot go on: its loss is not a number any more. */
+export class TrainingError extends TilewiseError {
+  constructor(message: string) {
+    super('TILEWISE_TRAINING', message)
+  }
+}
+
 /** The native addon could not be loaded. */
 export class LoadError extends TilewiseError {
   constructor(message: string, options?: ErrorOptions) {

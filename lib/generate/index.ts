@@ -1,0 +1,2 @@
+/** `tilewise/generate`: sequences out of models. */
+export { type GreedyOptions, greedy } from './greedy.ts'
