@@ -1,6 +1,7 @@
 /** What JavaScript spends to record one op: the part that runs on the thread of the user's server. Goal: at most 1 µs at the median. */
 import { type Device, noGrad, scope, type Tensor, zeros } from '../../lib/index.ts'
 import { binary } from '../../lib/ops/binary.ts'
+import { layerNorm } from '../../lib/ops/layerNorm.ts'
 import type { Row } from '../row.ts'
 
 /** Between two visits of the event loop, so that the queue to the device stays short. */
@@ -47,5 +48,14 @@ export function rows(): Row[] {
       const [a, b, trained] = inputs(device)
       return { record: () => binary('add', a, trained), inputs: [a, b, trained] }
     }),
+    // x, residual, weight, bias in; y, sum, mean, rstd out.
+    ...[false, true].map(taped =>
+      row(`layerNorm with residual (8 tensors), ${taped ? 'on the tape' : 'no gradient'}`, device => {
+        const [a, b, trained] = inputs(device)
+        const [weight, bias] = [zeros([8], { device }), zeros([8], { device })]
+        const record = () => layerNorm(taped ? trained : a, weight, bias, { residual: b })
+        return { record: taped ? record : () => noGrad(record), inputs: [a, b, trained, weight, bias] }
+      }),
+    ),
   ]
 }
