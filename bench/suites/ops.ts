@@ -1,9 +1,25 @@
 /** Each fused op, forward and forward with backward, at the sizes of a 512-wide model with 8 heads: 2048 tokens are a batch of 32 × 64. */
-import { attach, TapeNode } from '../../lib/autograd/tape.ts'
-import { type Device, empty, type FloatDType, linear, logSoftmax, matmul, noGrad, qkv, scope, softmax, Tensor } from '../../lib/index.ts'
-import { aliasView } from '../../lib/tensor.ts'
-import { randoms } from '../data.ts'
-import { type Row, type TwinArguments, timed } from '../row.ts'
+import {
+  attention,
+  crossEntropy,
+  dropout,
+  embedding,
+  feedForward,
+  layerNorm,
+  linear,
+  logSoftmax,
+  Mask,
+  matmul,
+  qkv,
+  rmsNorm,
+  softmax,
+  type Tensor,
+  tensor,
+} from '../../lib/index.ts'
+import { AdamW, clipGradNorm } from '../../lib/optim/index.ts'
+import { randomIds, randoms } from '../data.ts'
+import { type OpCase, rowsOf } from '../opCase.ts'
+import { type Row, timed } from '../row.ts'
 
 const TOKENS = 2048
 const WIDTH = 512
@@ -13,83 +29,11 @@ const HEAD = [HEADS, WIDTH / HEADS] as const
 const VOCABULARY = 6000
 /** Target tokens of a batch: 64 × 20. */
 const TARGETS = 1280
-
-/**
- * `x` as an activation inside a model: its gradient arrives and is freed. A leaf would add it into an f32 tensor instead, which no model does and
- * PyTorch's side, where gradients are assigned, does not pay for.
- */
-function activation(x: Tensor): Tensor {
-  const y = aliasView(x, x.shape, x.strides, x.offset)
-  attach(new TapeNode('activation', [], [], () => []), [y])
-  return y
-}
-
-/** Backward from several outputs at once, each with its gradient. */
-function goBack(outputs: readonly Tensor[], gradients: readonly Tensor[]): void {
-  const [output] = outputs as [Tensor]
-  if (outputs.length === 1) {
-    output.backward(gradients[0])
-    return
-  }
-  const end = empty([1], { device: output.device })
-  attach(new TapeNode('outputs', outputs, [], () => gradients), [end])
-  end.backward()
-}
-
-interface Case {
-  readonly name: string
-  readonly twin: string
-  readonly args: TwinArguments
-  /** Floating-point operations of a forward pass; a backward counts twice as many. */
-  readonly flops?: number
-  /** Default: both. */
-  readonly dtypes?: readonly FloatDType[]
-  /** Shapes of the inputs that get a gradient as activations do, and of the parameters. */
-  readonly inputs: readonly (readonly number[])[]
-  readonly parameters?: readonly (readonly number[])[]
-  /** The op. Made once per row, for what it needs beside float tensors. */
-  make(device: Device, dtype: FloatDType): (inputs: readonly Tensor[], parameters: readonly Tensor[]) => Tensor | readonly Tensor[]
-}
-
-/** Two rows a dtype out of a case. */
-function rowsOf(op: Case): Row[] {
-  return (op.dtypes ?? ['f32', 'bf16']).flatMap(dtype => [false, true].map(backward => row(op, dtype, backward)))
-}
-
-function row(op: Case, dtype: FloatDType, backward: boolean): Row {
-  const work = op.flops === undefined ? {} : { work: { amount: (op.flops * (backward ? 3 : 1)) / 1e9, unit: 'GFLOP/s' } }
-  return {
-    name: `${op.name}, ${backward ? 'forward+backward' : 'forward'}`,
-    dtype,
-    unit: 'ms',
-    ...work,
-    twin: { name: `ops.${op.twin}`, args: { ...op.args, backward } },
-    async prepare(device) {
-      const random = randoms(device, dtype)
-      const inputs = op.inputs.map(shape => random(shape))
-      // Weights scaled as layers scale them, so that values stay in the range that trained models have.
-      const parameters = (op.parameters ?? []).map(shape => random(shape, (shape[shape.length - 1] as number) ** -0.5))
-      if (backward) for (const parameter of parameters) parameter.requireGrad()
-      const call = op.make(device, dtype)
-      const outputs = (results: Tensor | readonly Tensor[]) => (results instanceof Tensor ? [results] : results)
-      const gradients = scope(() => {
-        const shapes = outputs(noGrad(() => call(inputs, parameters))).map(output => output.shape)
-        return shapes.map(shape => random(shape))
-      })
-      const forward = () => scope(() => void noGrad(() => call(inputs, parameters)))
-      const both = () => scope(() => goBack(outputs(call(inputs.map(activation), parameters)), gradients))
-      return timed(device, backward ? both : forward, {
-        dispose: () => {
-          for (const used of [...inputs, ...parameters, ...gradients]) used.dispose()
-        },
-      })
-    },
-  }
-}
+const ROWS = [TOKENS, WIDTH] as const
 
 const first = (list: readonly Tensor[]) => list[0] as Tensor
 
-function linearCase(name: string, n: number, c: number, f: number, options: { activation?: 'gelu'; residual?: boolean } = {}): Case {
+function linearCase(name: string, n: number, c: number, f: number, options: { activation?: 'gelu'; residual?: boolean } = {}): OpCase {
   return {
     name,
     twin: 'linear',
@@ -110,7 +54,23 @@ function linearCase(name: string, n: number, c: number, f: number, options: { ac
   }
 }
 
-const cases = (): Case[] => [
+function attentionCase(shape: { name: string; batch: number; tokens: number; causal?: boolean; dropout?: number }): OpCase {
+  const { name, batch, tokens, causal = false, dropout = 0 } = shape
+  const input = [batch, tokens, ...HEAD]
+  return {
+    name,
+    twin: 'attention',
+    args: { batch, tokens, heads: HEADS, head_dim: WIDTH / HEADS, causal, dropout },
+    flops: (4 * batch * WIDTH * tokens * tokens) / (causal ? 2 : 1),
+    inputs: [input, input, input],
+    make: () => inputs => {
+      const [q, k, v] = inputs as [Tensor, Tensor, Tensor]
+      return attention(q, k, v, { dropout, ...(causal ? { mask: Mask.causal() } : {}) }).output
+    },
+  }
+}
+
+const cases = (): OpCase[] => [
   linearCase('linear 2048×512→2048', TOKENS, WIDTH, HIDDEN),
   linearCase('linear 2048×512→2048 + GELU', TOKENS, WIDTH, HIDDEN, { activation: 'gelu' }),
   linearCase('linear 2048×2048→512 + residual', TOKENS, HIDDEN, WIDTH, { residual: true }),
@@ -122,6 +82,7 @@ const cases = (): Case[] => [
     flops: 2 * TOKENS * WIDTH * 3 * WIDTH,
     inputs: [[TOKENS, WIDTH]],
     parameters: [[3 * WIDTH, WIDTH], [3 * WIDTH]],
+    packedGradients: true,
     make: () => (inputs, parameters) => {
       const { q, k, v } = qkv(first(inputs), first(parameters), parameters[1], { q: HEAD, k: HEAD, v: HEAD })
       return [q, k, v]
@@ -137,6 +98,90 @@ const cases = (): Case[] => [
       [64, 64, 128],
     ],
     make: () => inputs => matmul(first(inputs), inputs[1] as Tensor),
+  },
+  ...[
+    { name: 'attention 32×64', batch: 32, tokens: 64 },
+    { name: 'attention 8×512', batch: 8, tokens: 512 },
+    { name: 'attention 8×512 causal', batch: 8, tokens: 512, causal: true },
+    { name: 'attention 8×512 dropout', batch: 8, tokens: 512, dropout: 0.1 },
+  ].map(attentionCase),
+  ...(['relu', 'gelu'] as const).map(activation => ({
+    name: `feed_forward 2048×512→2048→512 ${activation}`,
+    twin: 'feed_forward',
+    args: { n: TOKENS, c: WIDTH, f: HIDDEN, activation },
+    flops: 4 * TOKENS * WIDTH * HIDDEN,
+    inputs: [[TOKENS, WIDTH]],
+    parameters: [[HIDDEN, WIDTH], [HIDDEN], [WIDTH, HIDDEN], [WIDTH]],
+    make: () => (inputs: readonly Tensor[], parameters: readonly Tensor[]) => {
+      const [weight1, bias1, weight2, bias2] = parameters as [Tensor, Tensor, Tensor, Tensor]
+      return feedForward(first(inputs), weight1, bias1, weight2, bias2, { activation })
+    },
+  })),
+  {
+    name: 'layer_norm 2048×512',
+    twin: 'layer_norm',
+    args: { n: TOKENS, c: WIDTH },
+    inputs: [ROWS],
+    parameters: [[WIDTH], [WIDTH]],
+    make: () => (inputs, parameters) => layerNorm(first(inputs), parameters[0], parameters[1]),
+  },
+  ...[0, 0.1].map(dropout => ({
+    name: `layer_norm 2048×512 + residual${dropout > 0 ? ' + dropout' : ''}`,
+    twin: 'layer_norm',
+    args: { n: TOKENS, c: WIDTH, residual: true, dropout },
+    inputs: [ROWS, ROWS],
+    parameters: [[WIDTH], [WIDTH]],
+    make: () => (inputs: readonly Tensor[], parameters: readonly Tensor[]) =>
+      layerNorm(first(inputs), parameters[0], parameters[1], { residual: inputs[1], dropout }),
+  })),
+  {
+    name: 'rms_norm 2048×512',
+    twin: 'rms_norm',
+    args: { n: TOKENS, c: WIDTH },
+    inputs: [ROWS],
+    parameters: [[WIDTH]],
+    make: () => (inputs, parameters) => rmsNorm(first(inputs), parameters[0], { eps: 1e-6 }),
+  },
+  {
+    name: 'rms_norm 2048×512 + residual',
+    twin: 'rms_norm',
+    args: { n: TOKENS, c: WIDTH, residual: true },
+    inputs: [ROWS, ROWS],
+    parameters: [[WIDTH]],
+    make: () => (inputs, parameters) => rmsNorm(first(inputs), parameters[0], { eps: 1e-6, residual: inputs[1] }),
+  },
+  {
+    name: 'embedding 1280 of 6000×512',
+    twin: 'embedding',
+    args: { n: TARGETS, vocabulary: VOCABULARY, c: WIDTH, tokens: 20 },
+    inputs: [],
+    parameters: [
+      [VOCABULARY, WIDTH],
+      [20, WIDTH],
+    ],
+    // Positions are a table that is not trained: PyTorch's side has none that is.
+    untrained: [1],
+    make: device => {
+      const ids = tensor(randomIds(TARGETS, VOCABULARY), [TARGETS / 20, 20], { device })
+      return (_, parameters) => embedding(first(parameters), ids, { scale: WIDTH ** 0.5, positions: parameters[1] as Tensor })
+    },
+  },
+  {
+    name: 'cross_entropy 1280×6000',
+    twin: 'cross_entropy',
+    args: { n: TARGETS, vocabulary: VOCABULARY, label_smoothing: 0.1 },
+    inputs: [[TARGETS, VOCABULARY]],
+    make: device => {
+      const targets = tensor(randomIds(TARGETS, VOCABULARY), [TARGETS], { device })
+      return inputs => crossEntropy(first(inputs), targets, { labelSmoothing: 0.1 })
+    },
+  },
+  {
+    name: 'dropout 2048×2048',
+    twin: 'dropout',
+    args: { n: TOKENS, c: HIDDEN, p: 0.1 },
+    inputs: [[TOKENS, HIDDEN]],
+    make: () => inputs => dropout(first(inputs), 0.1),
   },
   {
     name: 'softmax 4096×512',
@@ -154,6 +199,41 @@ const cases = (): Case[] => [
   },
 ]
 
+/** One step over the parameters of a 512-wide model of one encoder and one decoder layer, 14 M in all. */
+function optimizerRow(name: string, twin: string, make: (parameters: Tensor[]) => () => void): Row {
+  const sizes = [1073 * WIDTH, VOCABULARY * WIDTH, VOCABULARY * WIDTH, VOCABULARY]
+  for (const attentions of [1, 2]) {
+    for (let i = 0; i < attentions; i++) sizes.push(3 * WIDTH * WIDTH, 3 * WIDTH, WIDTH * WIDTH, WIDTH)
+    sizes.push(HIDDEN * WIDTH, HIDDEN, WIDTH * HIDDEN, WIDTH)
+    for (let i = 0; i <= attentions; i++) sizes.push(WIDTH, WIDTH)
+  }
+  const total = sizes.reduce((sum, size) => sum + size, 0)
+  return {
+    name,
+    dtype: 'f32',
+    unit: 'ms',
+    work: { amount: total / 1e6, unit: 'M parameters/s' },
+    twin: { name: `ops.${twin}`, args: { sizes } },
+    async prepare(device) {
+      const random = randoms(device, 'f32')
+      const parameters = sizes.map(size => random([size]).requireGrad())
+      for (const parameter of parameters) parameter.grad = random(parameter.shape)
+      return timed(device, make(parameters), {
+        dispose: () => {
+          for (const parameter of parameters) parameter.dispose()
+        },
+      })
+    },
+  }
+}
+
 export function rows(): Row[] {
-  return cases().flatMap(rowsOf)
+  return [
+    ...cases().flatMap(rowsOf),
+    optimizerRow('adamw 14 M parameters', 'adamw', parameters => {
+      const optimizer = new AdamW(parameters, { lr: 1e-4 })
+      return () => optimizer.step()
+    }),
+    optimizerRow('clip_grad_norm 14 M gradients', 'clip_grad_norm', parameters => () => clipGradNorm(parameters, 1).dispose()),
+  ]
 }
