@@ -16,10 +16,9 @@ import {
   type Tensor,
   tensor,
 } from '../../lib/index.ts'
-import { AdamW, clipGradNorm } from '../../lib/optim/index.ts'
-import { randomIds, randoms } from '../data.ts'
+import { randomIds } from '../data.ts'
 import { type OpCase, rowsOf } from '../opCase.ts'
-import { type Row, timed } from '../row.ts'
+import type { Row } from '../row.ts'
 
 const TOKENS = 2048
 const WIDTH = 512
@@ -199,41 +198,6 @@ const cases = (): OpCase[] => [
   },
 ]
 
-/** One step over the parameters of a 512-wide model of one encoder and one decoder layer, 14 M in all. */
-function optimizerRow(name: string, twin: string, make: (parameters: Tensor[]) => () => void): Row {
-  const sizes = [1073 * WIDTH, VOCABULARY * WIDTH, VOCABULARY * WIDTH, VOCABULARY]
-  for (const attentions of [1, 2]) {
-    for (let i = 0; i < attentions; i++) sizes.push(3 * WIDTH * WIDTH, 3 * WIDTH, WIDTH * WIDTH, WIDTH)
-    sizes.push(HIDDEN * WIDTH, HIDDEN, WIDTH * HIDDEN, WIDTH)
-    for (let i = 0; i <= attentions; i++) sizes.push(WIDTH, WIDTH)
-  }
-  const total = sizes.reduce((sum, size) => sum + size, 0)
-  return {
-    name,
-    dtype: 'f32',
-    unit: 'ms',
-    work: { amount: total / 1e6, unit: 'M parameters/s' },
-    twin: { name: `ops.${twin}`, args: { sizes } },
-    async prepare(device) {
-      const random = randoms(device, 'f32')
-      const parameters = sizes.map(size => random([size]).requireGrad())
-      for (const parameter of parameters) parameter.grad = random(parameter.shape)
-      return timed(device, make(parameters), {
-        dispose: () => {
-          for (const parameter of parameters) parameter.dispose()
-        },
-      })
-    },
-  }
-}
-
 export function rows(): Row[] {
-  return [
-    ...cases().flatMap(rowsOf),
-    optimizerRow('adamw 14 M parameters', 'adamw', parameters => {
-      const optimizer = new AdamW(parameters, { lr: 1e-4 })
-      return () => optimizer.step()
-    }),
-    optimizerRow('clip_grad_norm 14 M gradients', 'clip_grad_norm', parameters => () => clipGradNorm(parameters, 1).dispose()),
-  ]
+  return cases().flatMap(rowsOf)
 }

@@ -1,6 +1,7 @@
 """Twins of the whole model: embeddings, nn.Transformer, projection; trained by AdamW, decoded greedily."""
 
 import contextlib
+import functools
 import math
 
 import torch
@@ -80,24 +81,90 @@ def step(dtype, batch, source, target, labels, weights, label_smoothing, **sizes
     return ways, {"loss": [first]}
 
 
-def greedy(dtype, batch, source, bos, tokens, weights, **sizes):
+class CachedDecoder:
     """
-    nn.Transformer keeps no keys and values, so each token decodes the whole prefix again; the memory is made once, and only the last
+    Greedy decoding as a hand-written PyTorch decoder does it: keys and values of earlier tokens in one buffer a layer, those of the memory projected
+    once, fused attention, and products of single rows. Post-norm layers with ReLU, as nn.TransformerDecoderLayer's defaults are.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.layers = model.decoder.layers
+        self.heads = self.layers[0].self_attn.num_heads
+
+    def split(self, x):
+        """[B, T, C] -> [B, H, T, D]"""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def join(self, x):
+        return x.transpose(1, 2).flatten(2)
+
+    def start(self, memory, tokens):
+        self.caches = []
+        for layer in self.layers:
+            c = memory.shape[2]
+            cross = layer.multihead_attn
+            kv = F.linear(memory, cross.in_proj_weight[c:], cross.in_proj_bias[c:])
+            own = kv.new_empty(2, memory.shape[0], self.heads, tokens, c // self.heads)
+            self.caches.append((own, *(self.split(part) for part in kv.chunk(2, -1))))
+
+    def step(self, ids, at):
+        """Logits [B, V] of the token after `ids` [B], which stand at position `at`."""
+        model = self.model
+        x = model.target_embedding(ids)[:, None] * model.scale + model.positions[at]
+        for layer, (own, memory_keys, memory_values) in zip(self.layers, self.caches):
+            mine, cross = layer.self_attn, layer.multihead_attn
+            q, k, v = (self.split(part) for part in F.linear(x, mine.in_proj_weight, mine.in_proj_bias).chunk(3, -1))
+            own[0, :, :, at : at + 1] = k
+            own[1, :, :, at : at + 1] = v
+            attended = F.scaled_dot_product_attention(q, own[0, :, :, : at + 1], own[1, :, :, : at + 1])
+            x = layer.norm1(x + mine.out_proj(self.join(attended)))
+            c = x.shape[2]
+            q = self.split(F.linear(x, cross.in_proj_weight[:c], cross.in_proj_bias[:c]))
+            x = layer.norm2(x + cross.out_proj(self.join(F.scaled_dot_product_attention(q, memory_keys, memory_values))))
+            x = layer.norm3(x + layer.linear2(F.relu(layer.linear1(x))))
+        return model.output(model.decoder.norm(x)[:, 0])
+
+
+def translate_cached(model, source, bos, tokens):
+    decoder = CachedDecoder(model)
+    decoder.start(model.encoder(model.embed(model.source_embedding, source)), tokens)
+    ids = torch.full((source.shape[0],), bos)
+    said = []
+    for at in range(tokens):
+        ids = decoder.step(ids, at).argmax(-1)
+        said.append(ids)
+    return torch.stack(said, 1)
+
+
+def translate_without_cache(model, source, bos, tokens):
+    """
+    As nn.Transformer offers it: it keeps no keys and values, so each token decodes the whole prefix again. The memory is made once, and only the last
     position is projected to the vocabulary.
     """
+    memory = model.encoder(model.embed(model.source_embedding, source))
+    target = torch.full((source.shape[0], 1), bos)
+    for _ in range(tokens):
+        hidden = model.decode(target, memory)
+        target = torch.cat([target, model.output(hidden[:, -1]).argmax(-1, keepdim=True)], 1)
+    return target[:, 1:]
+
+
+def decoding(translate, way, dtype, batch, source, bos, tokens, weights, **sizes):
     source = ids(source, batch)
-    model = make_model(weights, length=max(tokens, source.shape[1]), **sizes)
+    model = make_model(weights, length=max(tokens, source.shape[1]), **sizes).eval()
 
-    def translate(model, context):
+    def run(model, context):
         with torch.inference_mode(), context():
-            memory = model.encoder(model.embed(model.source_embedding, source))
-            target = torch.full((batch, 1), bos)
-            for _ in range(tokens):
-                hidden = model.decode(target, memory)
-                target = torch.cat([target, model.output(hidden[:, -1]).argmax(-1, keepdim=True)], 1)
-        return target[:, 1:]
+            return translate(model, source, bos, tokens)
 
-    ways = {}
-    for precision, each, context in precisions(dtype, model.eval()):
-        ways[f"whole prefix each token {precision}".strip()] = lambda each=each, context=context: translate(each, context)
-    return ways, {"tokens": translate(model, contextlib.nullcontext).flatten().tolist()}
+    ways = {f"{way} {precision}".strip(): functools.partial(run, each, context) for precision, each, context in precisions(dtype, model)}
+    return ways, {"tokens": run(model, contextlib.nullcontext).flatten().tolist()}
+
+
+def greedy(**args):
+    return decoding(translate_cached, "own KV cache", **args)
+
+
+def greedy_without_cache(**args):
+    return decoding(translate_without_cache, "whole prefix each token", **args)
