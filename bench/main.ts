@@ -21,6 +21,9 @@ const USAGE = `usage: npm run bench -- [suite …] [options]
   --threads N       threads of each side (default: 2)
   --list            print the names of the rows and stop`
 
+/** Share of a core that other programs may take before a row is reported. */
+const DISTURBED = 0.1
+
 /** Ends the process: exit code 2 is a wrong call or a missing PyTorch. */
 function refuse(message: string): never {
   console.error(`bench: ${message}`)
@@ -118,5 +121,8 @@ if (torch) {
   const share = (x: number) => `${(100 * x).toFixed(0)} % of a core`
   console.error(`bench: while the other side ran, ours used at most ${share(idle.ours)}, PyTorch ${share(idle.theirs)}`)
 }
+const disturbed = results.filter(result => result.others > DISTURBED)
+for (const { suite, row, dtype, others } of disturbed)
+  console.error(`bench: disturbed: ${suite} ${row} ${dtype}: other programs took ${(100 * others).toFixed(0)} % of a core`)
 for (const failure of failures) console.error(`bench: failed: ${failure}`)
 process.exitCode = failures.length > 0 ? 1 : 0

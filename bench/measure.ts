@@ -1,5 +1,6 @@
 /** Samples of both sides of a row, alternately: what slows the machine down for a while slows both. */
 import type { Device } from '../lib/index.ts'
+import { isQuiet, Watch } from './load.ts'
 import type { Result, Row } from './row.ts'
 import type { Torch } from './torch.ts'
 
@@ -10,10 +11,12 @@ export interface Plan {
   readonly sampleTime: number
   /** Milliseconds of warm-up of each side. */
   readonly warmUp: number
+  /** Samples of each side at most: those that something else on the machine disturbed are taken again. */
+  readonly most: number
 }
 
-export const FULL: Plan = { samples: 11, sampleTime: 150, warmUp: 300 }
-export const QUICK: Plan = { samples: 3, sampleTime: 40, warmUp: 60 }
+export const FULL: Plan = { samples: 11, sampleTime: 150, warmUp: 300, most: 22 }
+export const QUICK: Plan = { samples: 3, sampleTime: 40, warmUp: 60, most: 3 }
 
 /** Shares of one core that a side used while the other ran. It should be 0: threads that spin would slow the other side. */
 export interface Idle {
@@ -56,15 +59,38 @@ const pause = (milliseconds: number) => new Promise(resolve => setTimeout(resolv
 /** Longer than a thread of OpenMP spins before it sleeps: measured, 5 ms for GCC's library on the machine of docs/perf.md. */
 const SETTLE = 20
 
+interface Pair {
+  readonly ours: number
+  readonly theirs: number | undefined
+  /** Processors' time of others, as a share of one processor. */
+  readonly others: number
+}
+
+/** The `plan.samples` least disturbed pairs of up to `plan.most`. */
+async function leastDisturbed(take: () => Promise<Pair & { quiet: boolean }>, plan: Plan): Promise<Pair[]> {
+  const quiet: Pair[] = []
+  const disturbed: Pair[] = []
+  while (quiet.length < plan.samples && quiet.length + disturbed.length < plan.most) {
+    const pair = await take()
+    ;(pair.quiet ? quiet : disturbed).push(pair)
+  }
+  disturbed.sort((a, b) => a.others - b.others)
+  return [...quiet, ...disturbed].slice(0, plan.samples)
+}
+
 /** Measures a row. Without `torch`, or where the row has no twin, ours alone. `idle` keeps the highest shares seen. */
 export async function measure(suite: string, row: Row, device: Device, torch: Torch | undefined, plan: Plan, idle: Idle): Promise<Result> {
   const unit = unitMilliseconds[row.unit]
   const side = await row.prepare(device)
   try {
-    const ours: number[] = []
-    const theirs: number[] = []
     let way = ''
     const oursCount = await calibrate(iterations => side.sample(iterations), plan, unit)
+    const takeOurs = async () => {
+      await pause(SETTLE)
+      const watch = new Watch()
+      return { value: await side.sample(oursCount), ...watch.end() }
+    }
+    let takeTheirs: typeof takeOurs | undefined
     if (torch && row.twin) {
       await pause(SETTLE)
       const prepared = await torch.prepare(row.twin.name, { ...row.twin.args, dtype: row.dtype, ...side.shared })
@@ -72,26 +98,34 @@ export async function measure(suite: string, row: Row, device: Device, torch: To
       row.verify?.(side.answers ?? {}, prepared.answers)
       const theirsSample: Sample = async iterations => (await torch.run(iterations)).seconds * (1000 / unit)
       const theirsCount = await calibrate(theirsSample, plan, unit)
-      for (let i = 0; i < plan.samples; i++) {
+      takeTheirs = async () => {
         await pause(SETTLE)
-        ours.push(await side.sample(oursCount))
-        await pause(SETTLE)
-        const cpu = process.cpuUsage()
-        const start = performance.now()
-        const { seconds, idleShare } = await torch.run(theirsCount)
-        const used = process.cpuUsage(cpu)
-        const wall = performance.now() - start
+        const before = process.cpuUsage()
+        const watch = new Watch()
+        const { seconds, cpu, idleShare } = await torch.run(theirsCount)
+        const used = process.cpuUsage(before)
+        const load = watch.end(cpu)
         // Short samples hold too few ticks of the clock to say anything.
-        if (wall >= 30) {
-          idle.ours = Math.max(idle.ours, (used.user + used.system) / 1000 / wall)
+        if (load.wall >= 0.03) {
+          idle.ours = Math.max(idle.ours, (used.user + used.system) / 1e6 / load.wall)
           idle.theirs = Math.max(idle.theirs, idleShare)
         }
-        theirs.push(seconds * (1000 / unit))
+        return { value: seconds * (1000 / unit), ...load }
       }
-      await torch.release()
-    } else {
-      for (let i = 0; i < plan.samples; i++) ours.push(await side.sample(oursCount))
     }
+    const pairs = await leastDisturbed(async () => {
+      const mine = await takeOurs()
+      const other = await takeTheirs?.()
+      const others = (mine.others + (other?.others ?? 0)) / (mine.wall + (other?.wall ?? 0))
+      return { ours: mine.value, theirs: other?.value, others, quiet: isQuiet(mine) && (other === undefined || isQuiet(other)) }
+    }, plan)
+    if (takeTheirs) await torch?.release()
+    const ours = pairs.map(pair => pair.ours)
+    const theirs = pairs.flatMap(pair => pair.theirs ?? [])
+    const others = quantile(
+      pairs.map(pair => pair.others).sort((a, b) => a - b),
+      0.5,
+    )
     const mine = summary(ours)
     const other = theirs.length > 0 ? summary(theirs) : undefined
     const rate = row.work ? `${significant(row.work.amount / ((mine.median * unit) / 1000))} ${row.work.unit}` : ''
@@ -105,6 +139,7 @@ export async function measure(suite: string, row: Row, device: Device, torch: To
       ratio: other ? round(other.median / mine.median) : null,
       oursSpread: round(mine.spread),
       theirsSpread: other ? round(other.spread) : null,
+      others: round(others),
       rate,
       way,
     }

@@ -58,6 +58,8 @@ export interface Result {
   readonly ratio: number | null
   readonly oursSpread: number
   readonly theirsSpread: number | null
+  /** Processors' time that other programs took meanwhile, as a share of one processor: the median over the samples. */
+  readonly others: number
   readonly rate: string
   /** Which of PyTorch's ways was the fastest and stands in `theirs`. */
   readonly way: string

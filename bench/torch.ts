@@ -14,6 +14,7 @@ interface Reply {
   way?: string
   answers?: Answers
   seconds?: number
+  cpu?: number
   idleShare?: number
 }
 
@@ -68,10 +69,10 @@ export class Torch {
     const { way = '', answers = {} } = await this.#ask({ prepare: twin, args })
     return { way, answers }
   }
-  /** Seconds of one iteration, and which share of a core the process used since its last answer, while it had nothing to do. */
-  async run(iterations: number): Promise<{ seconds: number; idleShare: number }> {
-    const { seconds = 0, idleShare = 0 } = await this.#ask({ run: iterations })
-    return { seconds, idleShare }
+  /** Seconds of one iteration, processors' seconds of all, and which share of a core the process used since its last answer, while it had nothing to do. */
+  async run(iterations: number): Promise<{ seconds: number; cpu: number; idleShare: number }> {
+    const { seconds = 0, cpu = 0, idleShare = 0 } = await this.#ask({ run: iterations })
+    return { seconds, cpu, idleShare }
   }
   async release(): Promise<void> {
     await this.#ask({ release: true })

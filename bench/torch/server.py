@@ -74,9 +74,11 @@ def main():
                 reply = {"way": way, "answers": computed}
             elif "run" in request:
                 gc.disable()
+                before = time.process_time()
                 seconds = seconds_of(body, request["run"])
+                cpu = time.process_time() - before
                 gc.enable()
-                reply = {"seconds": seconds, "idleShare": idle_share}
+                reply = {"seconds": seconds, "cpu": cpu, "idleShare": idle_share}
             else:
                 body = None
                 gc.collect()
