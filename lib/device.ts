@@ -15,6 +15,36 @@ export interface DeviceOptions {
   isa?: 'auto' | 'baseline' | 'avx2' | 'avx512'
   /** For tests: new memory holds NaN, so that an element which no op wrote shows. */
   poison?: boolean
+  /** `'simt'` only, the order in which threads run: a right kernel gives the same bits in each. Default: `'in-order'`. */
+  schedule?: 'in-order' | 'warp-greedy' | 'warp-greedy-reversed'
+  /** `'simt'` only: count memory traffic, bank conflicts and matrix instructions for `report()`. */
+  counters?: boolean
+  /** `'simt'` only: note which synchronizations of the kernels run, for `report()`. */
+  sites?: boolean
+  /** `'simt'` only: `file.cuh:line` of one synchronization to leave out. The mutation check expects the tests to notice. */
+  suppressed?: string
+}
+
+/** What a kernel did to memory, summed over its launches. */
+export interface KernelCounters {
+  launches: number
+  /** Warp-wide accesses of global memory, the 32-byte sectors they touched, the bytes they asked for. */
+  loadRequests: number
+  loadSectors: number
+  loadBytes: number
+  storeRequests: number
+  storeSectors: number
+  storeBytes: number
+  /** Accesses of shared memory, the passes that served them, the fewest passes possible: the difference is bank conflicts. */
+  sharedRequests: number
+  sharedWavefronts: number
+  sharedIdeal: number
+  matrixInstructions: number
+}
+
+export interface DeviceReport {
+  kernels?: Record<string, KernelCounters>
+  sites?: Record<string, string>
 }
 
 export interface MemoryStatistics {
@@ -59,6 +89,10 @@ export class Device {
         memoryLimit: options.memoryLimit ?? 0,
         isa: options.isa ?? 'auto',
         poison: options.poison ?? false,
+        schedule: options.schedule ?? 'in-order',
+        counters: options.counters ?? false,
+        sites: options.sites ?? false,
+        suppressed: options.suppressed ?? '',
       },
       (id, code, message, detail, dtype, bytes) => {
         const pending = this.#pending.get(id) as Pending
@@ -80,6 +114,11 @@ export class Device {
   /** Bytes live, cached and at the peak. The engine may be behind: `await device.synchronize()` first for exact figures. */
   memory(): MemoryStatistics {
     return this.#session.memory()
+  }
+  /** What the device has counted: empty but on `'simt'`. `await device.synchronize()` first. */
+  report(): DeviceReport {
+    const text = this.#session.report()
+    return text === '' ? {} : (JSON.parse(text) as DeviceReport)
   }
   resetPeak(): void {
     this.commands.flush()
@@ -216,7 +255,7 @@ export function device(kind: DeviceKind | 'auto' = 'auto', options: DeviceOption
     if (value !== undefined && (!Number.isSafeInteger(value) || value < 0))
       throw new ArgumentError(`[device] ${name} must be a non-negative integer, is ${value}`)
   }
-  const key = JSON.stringify([kind, options.threads, options.memoryLimit, options.isa, options.poison])
+  const key = JSON.stringify([kind, Object.entries(options).sort()])
   const known = devices.get(key)
   if (known) return known
   const chosen = choose(kind, options)
@@ -226,6 +265,7 @@ export function device(kind: DeviceKind | 'auto' = 'auto', options: DeviceOption
 
 function choose(kind: DeviceKind | 'auto', options: DeviceOptions): Device {
   if (kind === 'cpu') return new Device('cpu', 'asked for', options)
+  if (kind === 'simt') return new Device('simt', 'asked for', options)
   if (kind === 'auto') return new Device('cpu', 'this build has no CUDA device', options)
   if (kind === 'cuda') throw new UnsupportedError("[device] 'cuda' cannot be used: this build has no CUDA device")
   throw new UnsupportedError(`[device] kind must be 'auto', 'cpu' or 'cuda', is '${kind}'`)

@@ -26,6 +26,7 @@ export interface NativeSession {
   hold(held: boolean): void
   memory(): { live: number; cached: number; peak: number; limit: number }
   information(): { kind: string; name: string; detail: string; memoryBytes: number; threads: number; nativeBf16: boolean }
+  report(): string
 }
 
 export interface NativeOptions {
@@ -34,6 +35,10 @@ export interface NativeOptions {
   memoryLimit: number
   isa: string
   poison: boolean
+  schedule: string
+  counters: boolean
+  sites: boolean
+  suppressed: string
 }
 
 export interface OpSchema {

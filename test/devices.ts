@@ -1,16 +1,23 @@
-/** The devices of the suite: `TILEWISE_TEST_DEVICES=cpu,…`. `cpu` stands for each instruction set that this processor has. */
+/**
+ * The devices of the suite: `TILEWISE_TEST_DEVICES=cpu,simt`. `cpu` stands for each instruction set that this processor has; `simt` for the GPU
+ * kernels on the machine of fibers, whose threads run in three orders that must give the same bits.
+ */
 import { type Device, device } from '../lib/index.ts'
 
 export interface TestDevice {
   name: string
   device: Device
+  /** Must give the same bits as `device`. */
+  twins: readonly Device[]
+  /** Whether it computes in f16. */
+  f16: boolean
 }
 
 function isaDevices(): TestDevice[] {
   const found: TestDevice[] = []
   for (const isa of ['avx512', 'avx2', 'baseline'] as const) {
     try {
-      found.push({ name: `cpu ${isa}`, device: device('cpu', { isa, poison: true }) })
+      found.push({ name: `cpu ${isa}`, device: device('cpu', { isa, poison: true }), twins: [], f16: false })
     } catch (error) {
       // An instruction set that the processor lacks is no failure; anything else is.
       if (!(error as Error).message.includes('is not this processor')) throw error
@@ -19,7 +26,12 @@ function isaDevices(): TestDevice[] {
   return found
 }
 
-const known: Record<string, () => TestDevice[]> = { cpu: isaDevices }
+function simtDevice(): TestDevice[] {
+  const twins = (['warp-greedy', 'warp-greedy-reversed'] as const).map(schedule => device('simt', { schedule }))
+  return [{ name: 'simt', device: device('simt'), twins, f16: true }]
+}
+
+const known: Record<string, () => TestDevice[]> = { cpu: isaDevices, simt: simtDevice }
 
 export const testDevices: TestDevice[] = (process.env.TILEWISE_TEST_DEVICES ?? 'cpu').split(',').flatMap(name => {
   const make = known[name.trim()]

@@ -55,10 +55,11 @@ Napi::Function SessionHandle::define(Napi::Env env) {
                          InstanceMethod<&SessionHandle::hold>("hold"),
                          InstanceMethod<&SessionHandle::memory>("memory"),
                          InstanceMethod<&SessionHandle::information>("information"),
+                         InstanceMethod<&SessionHandle::report>("report"),
                      });
 }
 
-// new Session({ kind, threads, memoryLimit, isa, poison }, onCompletion)
+// new Session({ kind, threads, memoryLimit, isa, poison, schedule, counters, sites, suppressed }, onCompletion)
 SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SessionHandle>(info) {
   Napi::Env env = info.Env();
   auto given = info[0].As<Napi::Object>();
@@ -68,6 +69,10 @@ SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   options.memory_limit = given.Get("memoryLimit").As<Napi::Number>().DoubleValue();
   options.isa = given.Get("isa").As<Napi::String>();
   options.poison = given.Get("poison").As<Napi::Boolean>();
+  options.schedule = given.Get("schedule").As<Napi::String>();
+  options.counters = given.Get("counters").As<Napi::Boolean>();
+  options.sites = given.Get("sites").As<Napi::Boolean>();
+  options.suppressed = given.Get("suppressed").As<Napi::String>();
   if (Status status = open_engine(options, &engine_); !status) throw Napi::Error::New(env, status.message);
 
   channel_ = Channel::New(env, info[1].As<Napi::Function>(), "tilewise completions", 0, 1);
@@ -154,6 +159,8 @@ Napi::Value SessionHandle::information(const Napi::CallbackInfo& info) {
   result.Set("nativeBf16", device.native_bf16);
   return result;
 }
+
+Napi::Value SessionHandle::report(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), engine_->report()); }
 
 // callback(id, code | null, message, detail, dtype, bytes: ArrayBuffer)
 void SessionHandle::on_completion(Napi::Env env, Napi::Function callback, std::nullptr_t*, Completion* raw) {

@@ -31,6 +31,7 @@ class SessionHandle : public Napi::ObjectWrap<SessionHandle> {
   void hold(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value information(const Napi::CallbackInfo& info);
+  Napi::Value report(const Napi::CallbackInfo& info);
   void close();
 
   std::shared_ptr<Engine> engine_;

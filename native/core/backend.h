@@ -8,14 +8,15 @@
 
 namespace tilewise {
 
+class Backend;
+
 // Handed to every op.
 class Context {
  public:
   virtual ~Context() = default;
   // Memory for the duration of this op, 64-byte aligned, not cleared.
   virtual Status scratch(size_t bytes, void** memory) = 0;
-  // The device's queue of work (cudaStream_t), null on the CPU.
-  virtual void* stream() const { return nullptr; }
+  virtual Backend& backend() = 0;
 };
 
 // One function an op. The engine knows ops by number; a backend makes its table from ops.def.
@@ -41,6 +42,10 @@ class Backend {
   virtual Status download(void* destination, const void* source, size_t bytes) = 0;
   virtual Status run(Op op, const void* args, Context& context) = 0;
   virtual Status synchronize() = 0;
+  // Whether every allocation must have its own size and place: guard pages only work without size classes and a cache.
+  virtual bool exact_allocations() const { return false; }
+  // What the device has counted, as JSON; empty where it counts nothing. Complete after synchronize().
+  virtual std::string report() const { return {}; }
 };
 
 }  // namespace tilewise

@@ -5,11 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__CUDACC__)
-#define TILEWISE_SCALAR __host__ __device__ __forceinline__
-#else
-#define TILEWISE_SCALAR inline __attribute__((always_inline))
-#endif
+#include "portable.h"
 
 namespace tilewise {
 

@@ -3,7 +3,7 @@
 namespace tilewise {
 
 Allocator::Allocator(Backend& backend, size_t limit, bool poison)
-    : backend_(backend), limit_(limit ? limit : backend.info().memory_bytes), poison_(poison) {}
+    : backend_(backend), limit_(limit ? limit : backend.info().memory_bytes), poison_(poison), exact_(backend.exact_allocations()) {}
 
 Allocator::~Allocator() { trim(); }
 
@@ -23,7 +23,7 @@ Status Allocator::allocate(size_t bytes, void** memory) {
   if (bytes > limit_) {
     return Status::error(Code::out_of_memory, "needs " + std::to_string(bytes) + " bytes, the limit is " + std::to_string(limit_));
   }
-  const size_t size = size_class(bytes);
+  const size_t size = block_bytes(bytes);
   if (auto found = cache_.find(size); found != cache_.end() && !found->second.empty()) {
     *memory = found->second.back();
     found->second.pop_back();
@@ -50,8 +50,9 @@ Status Allocator::allocate(size_t bytes, void** memory) {
 
 void Allocator::release(void* memory, size_t bytes) {
   if (!memory) return;
-  const size_t size = size_class(bytes);
+  const size_t size = block_bytes(bytes);
   statistics_.live -= static_cast<int64_t>(size);
+  if (exact_) return backend_.release(memory, size);
   statistics_.cached += static_cast<int64_t>(size);
   cache_[size].push_back(memory);
 }

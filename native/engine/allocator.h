@@ -36,9 +36,12 @@ class Allocator {
   static size_t size_class(size_t bytes);
 
  private:
+  size_t block_bytes(size_t bytes) const { return exact_ ? bytes : size_class(bytes); }
+
   Backend& backend_;
   size_t limit_;
   bool poison_;
+  bool exact_;  // no classes and no cache: see Backend::exact_allocations
   std::map<size_t, std::vector<void*>> cache_;
   MemoryStatistics statistics_;
 };

@@ -38,6 +38,7 @@ class Engine {
   const MemoryStatistics& memory() const { return allocator_.statistics(); }
   size_t memory_limit() const { return allocator_.limit(); }
   DeviceInfo info() const { return backend_->info(); }
+  std::string report() const { return backend_->report(); }
 
  private:
   void push(std::function<void()> job);

@@ -11,6 +11,7 @@ class Interpreter final : public Context {
 
   void execute(const int32_t* words, size_t count);
   Status scratch(size_t bytes, void** memory) override;
+  Backend& backend() override { return *engine_.backend_; }
 
  private:
   const int32_t* allocate(const int32_t* word);

@@ -8,7 +8,7 @@ import { definedOps, observeOps } from '../../lib/autograd/defineOp.ts'
 import { backward } from '../../lib/autograd/tape.ts'
 import { PhiloxStream } from '../../lib/random.ts'
 import { testDevices } from '../devices.ts'
-import { type Arr, Float64Engine, roundings, sizeOf, toBf16 } from '../reference/float64.ts'
+import { type Arr, Float64Engine, roundings, sizeOf } from '../reference/float64.ts'
 import type { FloatCase, InputSpec, OpCase, OpCases } from './cases.ts'
 import { add, type Device, isFloatTensor, mul, scope, seed, sum, type Tensor, tensor } from './surface.ts'
 
@@ -18,7 +18,7 @@ const all: OpCases[] = await Promise.all(files.map(async file => (await import(n
 
 function numbers(spec: InputSpec, dtype: string, stream: PhiloxStream): number[] {
   const { fill = 'normal', scale = 1 } = spec
-  const round = dtype === 'bf16' ? toBf16 : dtype === 'f32' ? Math.fround : (x: number) => x
+  const round = roundings[dtype as keyof typeof roundings] ?? ((x: number) => x)
   const normal = () => Math.sqrt(-2 * Math.log(1 - stream.uniform())) * Math.cos(2 * Math.PI * stream.uniform())
   const one = (i: number): number => {
     if (fill === 'normal') return normal() * scale
@@ -152,7 +152,7 @@ const worst = (a: ArrayLike<number>, b: ArrayLike<number>) => {
 }
 const largest = (a: ArrayLike<number>) => Array.from(a).reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0)
 /** One rounding of the output's precision (four in f32, where polynomial functions are good to a few units in the last place). */
-const oneRounding = { f32: 4 * 2 ** -23, bf16: 2 ** -8 }
+const oneRounding = { f32: 4 * 2 ** -23, bf16: 2 ** -8, f16: 2 ** -11 }
 
 function expectWithin(what: string, actual: Float64Array, exact: Arr['data'], low: Arr['data'], dtype: FloatCase, factor: number) {
   expect(actual.length, `${what}: size`).toBe(exact.length)
@@ -171,13 +171,15 @@ describe('every op', () => {
 for (const { op, cases } of all) {
   describe(op.op, () => {
     for (const test of cases) {
-      for (const dtype of test.dtypes ?? (['f32', 'bf16'] as const)) {
+      const dtypes: readonly FloatCase[] = test.dtypes ?? ['f32', 'bf16']
+      for (const dtype of dtypes.includes('bf16') ? [...dtypes, 'f16' as const] : dtypes) {
         const stream = new PhiloxStream(1, 0)
         const data = Object.fromEntries(
           Object.entries(test.inputs).map(([name, spec]) => [name, numbers(spec, spec.dtype ?? dtype, stream)]),
         )
         const upstream = (name: string, size: number) => numbers({ shape: [size] }, dtype, new PhiloxStream(2, name.length))
-        for (const { name: deviceName, device } of testDevices) {
+        for (const { name: deviceName, device, twins, f16 } of testDevices) {
+          if (dtype === 'f16' && !f16) continue
           const skipped = test.skip?.device.test(deviceName) ? test.skip.reason : undefined
           it.skipIf(skipped !== undefined)(
             `${test.name} · ${dtype} · ${deviceName}${skipped ? ` (skipped: ${skipped})` : ''}`,
@@ -201,6 +203,11 @@ for (const { op, cases } of all) {
               const again = await runCase(device, test, op, dtype, data, upstream)
               expect(again.outputs).toEqual(run.outputs)
               expect(again.gradients).toEqual(run.gradients)
+              for (const twin of twins) {
+                const other = await runCase(twin, test, op, dtype, data, upstream)
+                expect(other.outputs, `outputs, ${twin.reason}`).toEqual(run.outputs)
+                expect(other.gradients, `gradients, ${twin.reason}`).toEqual(run.gradients)
+              }
             },
           )
         }

@@ -18,7 +18,18 @@ export function toBf16(x: number): number {
   words[0] = ((u + 0x7fff + ((u >>> 16) & 1)) >>> 16) << 16
   return single[0]
 }
-export const roundings: Record<'f64' | 'f32' | 'bf16', Rounding> = { f64: x => x, f32: Math.fround, bf16: toBf16 }
+/** The nearest IEEE binary16, ties to even. */
+export function toF16(x: number): number {
+  const magnitude = Math.abs(x)
+  if (!(magnitude < 65520)) return Number.isNaN(x) ? x : x < 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
+  // The distance of neighbouring numbers here; below 2^-14 they are 2^-24 apart. Scaling by a power of two is exact.
+  const step = 2 ** (Math.max(Math.floor(Math.log2(magnitude || 1)), -14) - 10)
+  const scaled = x / step
+  const low = Math.floor(scaled)
+  const rest = scaled - low
+  return (rest > 0.5 || (rest === 0.5 && low % 2 !== 0) ? low + 1 : low) * step
+}
+export const roundings: Record<'f64' | 'f32' | 'bf16' | 'f16', Rounding> = { f64: x => x, f32: Math.fround, bf16: toBf16, f16: toF16 }
 
 export interface Arr {
   readonly shape: readonly number[]

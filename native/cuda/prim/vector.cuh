@@ -1,0 +1,55 @@
+// Accesses of up to 16 bytes a lane. Global memory goes through load and store, shared memory that matters through load_shared and
+// store_shared: the machine of fibers counts sectors and bank conflicts there.
+#pragma once
+#include "../../simt/simt.h"
+
+namespace tilewise::TILEWISE_GPU {
+
+template <class T, int N>
+struct alignas(sizeof(T) * N) Vec {
+  T data[N];
+  __device__ __forceinline__ T& operator[](int i) { return data[i]; }
+  __device__ __forceinline__ const T& operator[](int i) const { return data[i]; }
+};
+
+// Elements in the widest access.
+template <class T>
+constexpr int kVector = 16 / sizeof(T);
+
+template <int N = 1, class T>
+__device__ __forceinline__ Vec<T, N> load(const T* from, SITE) {
+  note_load(from, sizeof(T) * N, site);
+  return *reinterpret_cast<const Vec<T, N>*>(from);
+}
+template <int N, class T>
+__device__ __forceinline__ void store(T* to, const Vec<T, N>& value, SITE) {
+  note_store(to, sizeof(T) * N, site);
+  *reinterpret_cast<Vec<T, N>*>(to) = value;
+}
+template <int N = 1, class T>
+__device__ __forceinline__ Vec<T, N> load_shared(const T* from, SITE) {
+  note_shared(from, sizeof(T) * N, site);
+  return *reinterpret_cast<const Vec<T, N>*>(from);
+}
+template <int N, class T>
+__device__ __forceinline__ void store_shared(T* to, const Vec<T, N>& value, SITE) {
+  note_shared(to, sizeof(T) * N, site);
+  *reinterpret_cast<Vec<T, N>*>(to) = value;
+}
+
+// One element, widened to f32 or rounded from it.
+template <class T>
+__device__ __forceinline__ float load_float(const T* from, SITE) {
+  note_load(from, sizeof(T), site);
+  return static_cast<float>(*from);
+}
+template <class T>
+__device__ __forceinline__ void store_float(T* to, float value, SITE) {
+  note_store(to, sizeof(T), site);
+  *to = T(value);
+}
+
+// Whether 16-byte accesses may start here; for launchers.
+inline bool aligned16(const void* address) { return reinterpret_cast<uintptr_t>(address) % 16 == 0; }
+
+}  // namespace tilewise::TILEWISE_GPU
