@@ -8,6 +8,8 @@ compiler=(g++)
 command -v ccache >/dev/null && compiler=(ccache g++)
 flags=(-std=c++17 -g -O1 -Wall -Wextra -Wno-unused-parameter -fopenmp -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -Inative)
 
+libraries=(-ldnnl)
+
 # build NAME SOURCE…: objects are compiled two at a time.
 build() {
   local name=$1 objects=() source
@@ -18,7 +20,7 @@ build() {
     "${compiler[@]}" "${flags[@]}" -c "$source" -o "${objects[-1]}" &
   done
   wait
-  g++ "${flags[@]}" "${objects[@]}" -ldnnl -o "$out/$name"
+  g++ "${flags[@]}" "${objects[@]}" "${libraries[@]}" -o "$out/$name"
 }
 
 build engine_test native/engine/*.cc test/native/engine_test.cc
@@ -26,3 +28,9 @@ build gemm_test native/cpu/gemm*.cc test/native/gemm_test.cc
 # oneDNN and OpenMP keep what they allocate once for the life of the process: no leak of ours.
 "$out/engine_test"
 ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2 "$out/gemm_test"
+
+# Without sanitizers: they do not know the fibers' stacks, and the machine catches its faults by itself.
+flags=(-std=c++17 -g -O1 -Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragmas -fno-strict-aliasing -Inative)
+libraries=(-lboost_context)
+build simt_test native/simt/{machine,counters,fault,memory,runtime}.cc test/native/simt_test.cc
+"$out/simt_test"

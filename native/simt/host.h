@@ -101,6 +101,35 @@ inline uint32_t __ballot_sync(uint32_t mask, int predicate, TILEWISE_SITE) {
     for (int lane = 0; lane < kWarpSize; ++lane) out[lane] = bits;
   });
 }
+template <class T, class F>
+T warp_join(uint32_t mask, const char* what, T value, F join, const Site& site) {
+  return Machine::active()->collective<T>(mask, what, site, value, [join](const T* in, T* out, uint32_t m) {
+    T joined{};
+    bool first = true;
+    for (int lane = 0; lane < kWarpSize; ++lane)
+      if (m >> lane & 1) joined = first ? in[lane] : join(joined, in[lane]), first = false;
+    for (int lane = 0; lane < kWarpSize; ++lane) out[lane] = joined;
+  });
+}
+// redux.sync (sm_80): 32-bit integers only.
+template <class T>
+T __reduce_add_sync(uint32_t mask, T value, TILEWISE_SITE) {
+  static_assert(std::is_integral_v<T> && sizeof(T) == 4);
+  return warp_join(
+      mask, "__reduce_add_sync", value, [](T a, T b) { return static_cast<T>(a + b); }, site);
+}
+template <class T>
+T __reduce_min_sync(uint32_t mask, T value, TILEWISE_SITE) {
+  static_assert(std::is_integral_v<T> && sizeof(T) == 4);
+  return warp_join(
+      mask, "__reduce_min_sync", value, [](T a, T b) { return b < a ? b : a; }, site);
+}
+template <class T>
+T __reduce_max_sync(uint32_t mask, T value, TILEWISE_SITE) {
+  static_assert(std::is_integral_v<T> && sizeof(T) == 4);
+  return warp_join(
+      mask, "__reduce_max_sync", value, [](T a, T b) { return a < b ? b : a; }, site);
+}
 inline int __any_sync(uint32_t mask, int predicate, TILEWISE_SITE) { return __ballot_sync(mask, predicate, site) != 0; }
 inline int __all_sync(uint32_t mask, int predicate, TILEWISE_SITE) { return __ballot_sync(mask, predicate, site) == mask; }
 

@@ -14,6 +14,7 @@ namespace context = boost::context::detail;
 namespace {
 
 constexpr size_t kPage = 4096;
+constexpr size_t kGuard = 1 << 20;        // beyond shared memory: wide, so that a wrong stride does not step over it
 constexpr size_t kStack = 64 * 1024;      // of which the lowest page is a guard
 constexpr unsigned char kCanary = 0xa5;   // behind dynamic shared memory
 constexpr size_t kSharedAlignment = 128;  // what dynamic shared memory starts at
@@ -47,15 +48,15 @@ Machine::Machine() : threads_(kMaxThreads), warps_(kMaxThreads / kWarpSize) {
   for (int i = 0; i <= kMaxThreads; ++i) mprotect(stacks_ + i * kStack, kPage, PROT_NONE);
   for (int i = 0; i < kMaxThreads; ++i) threads_[i].stack = stacks_ + (i + 1) * kStack;
   spare_stack_ = stacks_ + (kMaxThreads + 1) * kStack;
-  static_shared_ = reserve(kStaticBytes + kPage + kSharedBytes + kPage);
-  mprotect(static_shared_ + kStaticBytes, kPage, PROT_NONE);
-  shared_ = static_shared_ + kStaticBytes + kPage;
-  mprotect(shared_ + kSharedBytes, kPage, PROT_NONE);
+  static_shared_ = reserve(kStaticBytes + kGuard + kSharedBytes + kGuard);
+  mprotect(static_shared_ + kStaticBytes, kGuard, PROT_NONE);
+  shared_ = static_shared_ + kStaticBytes + kGuard;
+  mprotect(shared_ + kSharedBytes, kGuard, PROT_NONE);
 }
 
 Machine::~Machine() {
   munmap(stacks_, (kMaxThreads + 1) * kStack);
-  munmap(static_shared_, kStaticBytes + kPage + kSharedBytes + kPage);
+  munmap(static_shared_, kStaticBytes + kGuard + kSharedBytes + kGuard);
 }
 
 std::string Machine::launch(const LaunchShape& shape, const std::function<void()>& body) {
@@ -244,7 +245,7 @@ void Machine::fault(const void* address) {
   illegal_address_ = true;
   const auto* at = static_cast<const unsigned char*>(address);
   if (at >= stacks_ && at < static_cast<unsigned char*>(spare_stack_)) fail("the fiber's stack has overflowed");
-  const bool shared = at >= static_shared_ && at < shared_ + kSharedBytes + kPage;
+  const bool shared = at >= static_shared_ && at < shared_ + kSharedBytes + kGuard;
   fail(std::string("an illegal address was accessed: ") + number + (shared ? ", beyond shared memory" : ""));
 }
 

@@ -171,7 +171,7 @@ class Machine {
 
   unsigned char* stacks_ = nullptr;
   void* spare_stack_ = nullptr;      // where a fault is reported from: the fiber's own may be what overflowed
-  unsigned char* shared_ = nullptr;  // kMaxShared bytes that end at a guard page
+  unsigned char* shared_ = nullptr;  // kMaxShared bytes that end at a guard
   unsigned char* static_shared_ = nullptr;
   struct StaticArray {
     const void* tag;
@@ -195,8 +195,8 @@ Out Machine::collective(uint32_t mask, const char* what, const Site& site, const
   Collective* shared = join(mask, what, &kind, site);
   std::memcpy(shared->in[lane], &in, sizeof(In));
   if (shared->arrived == mask) {
-    In ins[kWarpSize];
-    Out outs[kWarpSize];
+    In ins[kWarpSize]{};
+    Out outs[kWarpSize]{};
     for (int i = 0; i < kWarpSize; ++i)
       if (mask >> i & 1) std::memcpy(&ins[i], shared->in[i], sizeof(In));
     complete(ins, outs, mask);
