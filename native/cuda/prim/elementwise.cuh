@@ -1,5 +1,6 @@
 // y = f(x…), element by element. Contiguous tensors go in 16-byte pieces; anything else by strides over merged dimensions. f is a struct
-// with `__device__ Y operator()(X…) const`, given by value.
+// with `__device__ Y operator()(X…) const`, given by value; one that does different things by a number takes whole vectors, so that there
+// is one branch for all their elements: `static constexpr bool kVectors = true` and `void operator()(Vec<Y, N>& y, Vec<X, N>…) const`.
 #pragma once
 #include <utility>
 
@@ -62,11 +63,20 @@ struct Loop {
 
 constexpr int kElementwiseThreads = 256;
 
+template <class F, class = void>
+constexpr bool kTakesVectors = false;
+template <class F>
+constexpr bool kTakesVectors<F, std::void_t<decltype(F::kVectors)>> = true;
+
 template <int N, class Y, class F, class... X>
 __device__ __forceinline__ Vec<Y, N> apply(F f, const Vec<X, N>&... x) {
   Vec<Y, N> y;
+  if constexpr (kTakesVectors<F>) {
+    f(y, x...);
+  } else {
 #pragma unroll
-  for (int i = 0; i < N; ++i) y[i] = Y(f(x[i]...));
+    for (int i = 0; i < N; ++i) y[i] = Y(f(x[i]...));
+  }
   return y;
 }
 
