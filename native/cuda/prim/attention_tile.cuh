@@ -1,0 +1,238 @@
+// Tiles of rows in shared memory and their products by tensor cores, for attention. A warp works on 16 rows of one tile against the rows of
+// another: scores come out in mma's D layout, in which a lane holds columns 2t and 2t + 1 of rows g and g + 8 (g = lane / 4, t = lane % 4),
+// and go into the next product as its A operand without leaving the registers.
+//
+// f32 is three products of tf32: x = high + low, each of 11 bits; low * low, below 2^-22 of the product, is left out.
+#pragma once
+#include "../cuda.h"
+#include "../ptx/copy_async.cuh"
+#include "../ptx/mma.cuh"
+#include "attention_problem.cuh"
+
+namespace tilewise::TILEWISE_GPU::attention_tile {
+
+template <class T>
+constexpr int kChunk = 16 / static_cast<int>(sizeof(T));  // elements in 16 bytes
+template <class T>
+constexpr int kDepth = 32 / static_cast<int>(sizeof(T));  // of one mma: two chunks
+
+// Columns come and go in groups of 32: enough products between two branches to hide their latency.
+constexpr int kGroup = 32;
+
+// Rows of a tile that is read again and again: 16 KB at most, so that two stages of two such tiles leave room for the rows that stay.
+template <class T, int P>
+constexpr int kTileRows = (sizeof(T) == 2 ? 2 : 1) * (P == 256 ? 16 : 32);
+
+// Where 16 bytes of a row lie. The exclusive or spreads eight rows of a column over all banks, for ldmatrix; and rows 0, 2, 4, 6 (or the
+// odd ones) of two neighbouring chunks, for what f32 reads instead of a transposing ldmatrix.
+template <class T, int P>
+__device__ __forceinline__ int tile_at(int row, int chunk) {
+  return row * P + (chunk ^ (row & 7)) * kChunk<T>;
+}
+
+// Rows [0, rows) of a tile are rows [first, first + rows) of the source; those outside [begin, end) or within the gap become zeros: what
+// lies there may be anything.
+struct RowRange {
+  int begin, end, gap_begin, gap_end;
+  __device__ __forceinline__ bool has(int row) const { return row >= begin && row < end && (row < gap_begin || row >= gap_end); }
+};
+
+// Loads columns [0, dim), zeros up to a whole group. Asynchronous where rows are aligned: the caller commits, waits and synchronizes.
+template <class T, int P>
+__device__ __forceinline__ void load_tile(T* tile, int rows, const HeadRows<T>& from, int first, const RowRange& range, int dim) {
+  constexpr int kPer = kChunk<T>, kChunks = P / kPer;
+  const int used = (dim + kGroup - 1) / kGroup * (kGroup / kPer);
+  for (int at = threadIdx.x; at < rows * kChunks; at += blockDim.x) {
+    const int row = at / kChunks, chunk = at % kChunks, column = chunk * kPer;
+    if (chunk >= used) continue;
+    T* to = tile + tile_at<T, P>(row, chunk);
+    const int valid = range.has(first + row) ? min(max(dim - column, 0), kPer) : 0;
+    const T* source = valid > 0 ? from.at(first + row) + column : from.base;
+    if (from.vectors) {
+      copy_async<16>(to, source, valid * static_cast<int>(sizeof(T)));
+    } else {
+      Vec<T, kPer> values;
+#pragma unroll
+      for (int i = 0; i < kPer; ++i) values[i] = i < valid ? load(source + i)[0] : T(0.0f);
+      store_shared<kPer>(to, values);
+    }
+  }
+}
+
+// Two stages of two tiles each, kTileRows rows of x and the same of y: one is loaded while the other is used.
+template <class T, int P>
+__device__ __forceinline__ T* stage_of(T* stages, int index) {
+  return stages + index % 2 * (2 * kTileRows<T, P> * P);
+}
+template <class T, int P>
+__device__ __forceinline__ void load_stage(T* stages, int index, const HeadRows<T>& x, const HeadRows<T>& y, int first,
+                                           const RowRange& range, int x_dim, int y_dim) {
+  constexpr int kRows = kTileRows<T, P>;
+  T* const to = stage_of<T, P>(stages, index);
+  load_tile<T, P>(to, kRows, x, first, range, x_dim);
+  load_tile<T, P>(to + kRows * P, kRows, y, first, range, y_dim);
+}
+
+// An operand of mma: N registers, and for f32 what tf32 leaves of them.
+template <class T, int N>
+struct Fragment {
+  static constexpr bool kSplit = std::is_same_v<T, float>;
+  uint32_t high[N], low[kSplit ? N : 1];
+
+  __device__ __forceinline__ void set(int i, uint32_t bits) {
+    if constexpr (kSplit) {
+      high[i] = to_tf32(__uint_as_float(bits));
+      low[i] = to_tf32(__uint_as_float(bits) - __uint_as_float(high[i]));
+    } else {
+      high[i] = bits;
+    }
+  }
+};
+
+// kSwapped: the operands have changed places. The order of the three products then changes with them, so that a · b and b · a are the same
+// bits (kernels that compute a matrix and its transpose rely on it).
+template <class T, bool kSwapped>
+__device__ __forceinline__ void multiply(float (&d)[4], const Fragment<T, 4>& a, const Fragment<T, 2>& b, SITE) {
+  if constexpr (Fragment<T, 4>::kSplit) {
+    mma<tf32>(d, kSwapped ? a.high : a.low, kSwapped ? b.low : b.high, site);
+    mma<tf32>(d, kSwapped ? a.low : a.high, kSwapped ? b.high : b.low, site);
+    mma<tf32>(d, a.high, b.high, site);
+  } else {
+    mma<T>(d, a.high, b.high, site);
+  }
+}
+
+// d[n] += rows [a_row, a_row + 16) of a times rows [8n, 8n + 8) of b, over `dim` columns.
+template <class T, int P, bool kSwapped = false, int kTiles>
+__device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a, int a_row, const T* b, int dim) {
+  const int lane = threadIdx.x % kWarpSize, steps = (dim + kDepth<T> - 1) / kDepth<T>;
+#pragma unroll(sizeof(T) == 2 ? 4 : 2)
+  for (int step = 0; step < steps; ++step) {
+    const auto rows = load_matrix<4>(a + tile_at<T, P>(a_row + lane % 16, 2 * step + lane / 16));
+    Fragment<T, 4> fa;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) fa.set(i, rows.r[i]);
+#pragma unroll
+    for (int n = 0; n < kTiles; n += 2) {
+      const auto columns = load_matrix<4>(b + tile_at<T, P>(8 * n + lane / 16 * 8 + lane % 8, 2 * step + lane / 8 % 2));
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        Fragment<T, 2> fb;
+        fb.set(0, columns.r[2 * half]);
+        fb.set(1, columns.r[2 * half + 1]);
+        multiply<T, kSwapped>(d[n + half], fa, fb);
+      }
+    }
+  }
+}
+
+// d[n] += w times columns [column + 8n, column + 8n + 8) of b: w is 16 × (8 kTiles) in D's layout, b has a row for each of its columns.
+// Only the groups of columns before `columns` are computed.
+//
+// The depth index of a product is anyone's to permute. f32 takes w's columns 2t and 2t + 1 where the A operand wants t and t + 4, which is
+// how they lie, and reads b's rows accordingly.
+template <class T, int P, int kTiles, int kColumnTiles>
+__device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], const float (&w)[kTiles][4], const T* b, int column,
+                                                 int columns) {
+  constexpr int kSteps = kTiles * 8 / kDepth<T>, kGroupTiles = kGroup / 8;
+  const int lane = threadIdx.x % kWarpSize, g = lane / 4, t = lane % 4;
+  Fragment<T, 4> a[kSteps];
+#pragma unroll
+  for (int step = 0; step < kSteps; ++step) {
+    if constexpr (sizeof(T) == 4) {
+      a[step].set(0, __float_as_uint(w[step][0]));
+      a[step].set(1, __float_as_uint(w[step][2]));
+      a[step].set(2, __float_as_uint(w[step][1]));
+      a[step].set(3, __float_as_uint(w[step][3]));
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) a[step].set(i, pack<T>(w[2 * step + i / 2][i % 2 * 2], w[2 * step + i / 2][i % 2 * 2 + 1]));
+    }
+  }
+#pragma unroll
+  for (int group = 0; group < kColumnTiles / kGroupTiles; ++group) {
+    if (group * kGroup >= columns) break;
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+#pragma unroll
+      for (int n = group * kGroupTiles; n < (group + 1) * kGroupTiles; n += 2) {
+        Fragment<T, 2> fb[2];
+        if constexpr (sizeof(T) == 4) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int at = column + 8 * (n + half) + g;
+#pragma unroll
+            for (int i = 0; i < 2; ++i)
+              fb[half].set(i, __float_as_uint(load_shared(b + tile_at<T, P>(8 * step + 2 * t + i, at / 4) + at % 4)[0]));
+          }
+        } else {
+          const auto rows = load_matrix<4, true>(b + tile_at<T, P>(16 * step + lane % 16, column / 8 + n + lane / 16));
+#pragma unroll
+          for (int i = 0; i < 4; ++i) fb[i / 2].set(i % 2, rows.r[i]);
+        }
+        multiply<T, false>(d[n], a[step], fb[0]);
+        multiply<T, false>(d[n + 1], a[step], fb[1]);
+      }
+    }
+  }
+}
+
+template <int kTiles>
+__device__ __forceinline__ void clear(float (&d)[kTiles][4]) {
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) d[n][i] = 0.0f;
+}
+
+// Writes the warp's 16 rows of d, times a factor for each of a lane's two rows, to rows [first, first + 16) of `to` that lie before `end`,
+// columns [column, dim). Through 16 rows of a tile that no other warp uses any more, so that whole rows go out 16 bytes a lane.
+template <class T, int P, int kColumnTiles>
+__device__ __forceinline__ void store_rows(const float (&d)[kColumnTiles][4], const float (&factor)[2], T* stage, const HeadRows<T>& to,
+                                           int first, int end, int column, int dim) {
+  constexpr int kPer = kChunk<T>, kChunks = kColumnTiles * 8 / kPer;
+  const int lane = threadIdx.x % kWarpSize, g = lane / 4, t = lane % 4;
+  __syncwarp();  // all lanes have read what lay here
+#pragma unroll
+  for (int n = 0; n < kColumnTiles; ++n) {
+    if (column + 8 * n >= dim) break;
+    const int at = 8 * n + 2 * t;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const Vec<T, 2> pair = {{T(d[n][2 * half] * factor[half]), T(d[n][2 * half + 1] * factor[half])}};
+      store_shared<2>(stage + tile_at<T, P>(g + 8 * half, at / kPer) + at % kPer, pair);
+    }
+  }
+  __syncwarp();
+  for (int at = lane; at < 16 * kChunks; at += kWarpSize) {
+    const int row = at / kChunks, chunk = at % kChunks, from = column + chunk * kPer;
+    if (first + row >= end || from >= dim) continue;
+    const T* staged = stage + tile_at<T, P>(row, chunk);
+    T* target = to.at(first + row) + from;
+    if (to.vectors && from + kPer <= dim) {
+      store<kPer>(target, load_shared<kPer>(staged));
+    } else {
+      for (int i = 0; i < kPer && from + i < dim; ++i) store<1>(target + i, load_shared(staged + i));
+    }
+  }
+}
+
+// --- for launchers
+
+// 16 × warps rows of `row_tiles` tiles beside `fixed` bytes: as many warps as there is work and room for.
+inline int attention_warps(const Gpu& gpu, int64_t rows, int most, size_t fixed, size_t per_warp) {
+  int warps = most;
+  while (warps > 1 && (16 * int64_t{warps} / 2 >= rows || fixed + per_warp * warps > gpu.shared_per_block)) warps /= 2;
+  return warps;
+}
+
+template <class Body>
+Status dispatch_head_dim(const char* op, int64_t dim, int64_t value_dim, Body&& body) {
+  const int64_t widest = dim > value_dim ? dim : value_dim;
+  if (widest <= 64) return body(std::integral_constant<int, 64>{});
+  if (widest <= 128) return body(std::integral_constant<int, 128>{});
+  if (widest <= 256) return body(std::integral_constant<int, 256>{});
+  return unsupported(std::string(op) + " with a head dimension of " + std::to_string(widest) + ", above 256,");
+}
+
+}  // namespace tilewise::TILEWISE_GPU::attention_tile
