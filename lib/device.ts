@@ -115,7 +115,7 @@ export class Device {
   memory(): MemoryStatistics {
     return this.#session.memory()
   }
-  /** What the device has counted: empty but on `'simt'`. `await device.synchronize()` first. */
+  /** What the device has counted since the last report: empty but on `'simt'`. `await device.synchronize()` first. */
   report(): DeviceReport {
     const text = this.#session.report()
     return text === '' ? {} : (JSON.parse(text) as DeviceReport)

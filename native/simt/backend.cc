@@ -71,6 +71,8 @@ class SimtBackend final : public GpuBackend {
           {"matrixInstructions", c.matrix_instructions},
       };
     for (const auto& [name, what] : stream_->machine.sites()) report["sites"][name] = what;
+    stream_->machine.counters().clear();
+    stream_->machine.clear_sites();
     return report.dump();
   }
 

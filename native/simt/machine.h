@@ -105,6 +105,7 @@ class Machine {
 
   Counters& counters() { return counters_; }
   const SiteSet& sites() const { return sites_; }
+  void clear_sites() { sites_.clear(); }
 
   // --- what kernel text reaches through host.h, on the running fiber
   static Machine* active() { return active_; }

@@ -11,11 +11,13 @@ struct Site {
   const char* file = "";
   int line = 0;
 
-  const char* base() const {
-    const char* slash = std::strrchr(file, '/');
-    return slash ? slash + 1 : file;
+  // "prim/reduce.cuh:40": the folder too, because an op and a primitive may share their stem.
+  std::string name() const {
+    const char *folder = file, *base = file;
+    for (const char* at = file; *at; ++at)
+      if (*at == '/') folder = base, base = at + 1;
+    return std::string(folder) + ":" + std::to_string(line);
   }
-  std::string name() const { return std::string(base()) + ":" + std::to_string(line); }
 };
 
 // The synchronizations that a run has executed: name -> what ("barrier", "wait", …).
