@@ -59,8 +59,8 @@ TILEWISE_SCALAR float tanh(float x) {
   return ax < 0.0004f ? x : x != x ? x : y;
 }
 
-// erf: an odd polynomial below 1, 1 - exp(-x^2) * polynomial above; absolute error below 1.2e-7. The caller has e = exp(-x^2).
-TILEWISE_SCALAR float erf_with(float x, float e) {
+// erf: an odd polynomial below 1, 1 - exp(-x^2) * polynomial above; absolute error below 1.2e-7.
+TILEWISE_SCALAR float erf(float x) {
   const float a = x < 0 ? -x : x;
   const float x2 = x * x;
   // |x| < 1: Taylor-like minimax in x^2
@@ -79,11 +79,10 @@ TILEWISE_SCALAR float erf_with(float x, float e) {
   p = p * t + 1.421413741f;
   p = p * t + -0.284496736f;
   p = p * t + 0.254829592f;
-  const float tail = 1.0f - p * t * e;
+  const float tail = 1.0f - p * t * scalar::exp(-x2);
   const float large = x < 0 ? -tail : tail;
   return a < 1.0f ? small : x != x ? x : large;
 }
-TILEWISE_SCALAR float erf(float x) { return erf_with(x, scalar::exp(-x * x)); }
 
 TILEWISE_SCALAR float sigmoid(float x) { return 1.0f / (1.0f + scalar::exp(-x)); }
 
@@ -95,13 +94,56 @@ struct Relu {
   static TILEWISE_SCALAR float f(float x) { return x < 0.0f ? 0.0f : x; }  // NaN stays NaN
   static TILEWISE_SCALAR float df(float x) { return x > 0.0f ? 1.0f : 0.0f; }
 };
-// x * Phi(x). One exponential serves Phi and its density.
+// x * Phi(x). Phi and the derivative are 1/2 plus an odd function that is flat where the normal distribution ends, so a polynomial in x^2
+// gives either without exponential or division, in a third of the time: least squares over Chebyshev polynomials, reweighted until the
+// error was even. Absolute error: Phi 1.1e-7, the derivative 2e-7; half of it is rounding.
 struct Gelu {
-  static TILEWISE_SCALAR float density(float x) { return scalar::exp(-0.5f * x * x); }  // times sqrt(2 pi)
-  static TILEWISE_SCALAR float f(float x) { return 0.5f * x * (1.0f + scalar::erf_with(x * 0.70710678118654752f, density(x))); }
+  static TILEWISE_SCALAR float cumulative(float x) {
+    constexpr float end = 5.4f;
+    const float c = x < -end ? -end : x > end ? end : x;
+    const float v = c * c * (2.0f / (end * end)) - 1.0f;
+    float p = 3.9285e-04f;
+    p = p * v + -1.0283653e-03f;
+    p = p * v + 8.749627e-04f;
+    p = p * v + -1.1864208e-03f;
+    p = p * v + 3.658885e-03f;
+    p = p * v + -6.7153266e-03f;
+    p = p * v + 9.6512195e-03f;
+    p = p * v + -1.3963327e-02f;
+    p = p * v + 1.9645136e-02f;
+    p = p * v + -2.5746455e-02f;
+    p = p * v + 3.2116596e-02f;
+    p = p * v + -3.9206814e-02f;
+    p = p * v + 4.849959e-02f;
+    p = p * v + -6.5328054e-02f;
+    p = p * v + 1.3092811e-01f;
+    return x < -end ? 0.0f : x > end ? 1.0f : 0.5f + c * p;
+  }
+  static TILEWISE_SCALAR float f(float x) { return x * cumulative(x); }
   static TILEWISE_SCALAR float df(float x) {
-    const float e = density(x);
-    return 0.5f * (1.0f + scalar::erf_with(x * 0.70710678118654752f, e)) + x * 0.39894228040143268f * e;
+    constexpr float end = 6.0f;
+    const float c = x < -end ? -end : x > end ? end : x;
+    const float v = c * c * (2.0f / (end * end)) - 1.0f;
+    float p = 2.77149e-03f;
+    p = p * v + -6.8903915e-03f;
+    p = p * v + 1.8866296e-03f;
+    p = p * v + 1.6301003e-03f;
+    p = p * v + 1.6030414e-02f;
+    p = p * v + -3.2967295e-02f;
+    p = p * v + 3.140565e-02f;
+    p = p * v + -3.6337785e-02f;
+    p = p * v + 5.4443076e-02f;
+    p = p * v + -6.575408e-02f;
+    p = p * v + 6.6866145e-02f;
+    p = p * v + -6.4311445e-02f;
+    p = p * v + 5.869455e-02f;
+    p = p * v + -5.093632e-02f;
+    p = p * v + 4.4555474e-02f;
+    p = p * v + -4.2365532e-02f;
+    p = p * v + 4.605772e-02f;
+    p = p * v + -5.934281e-02f;
+    p = p * v + 1.17897764e-01f;
+    return x < -end ? 0.0f : x > end ? 1.0f : 0.5f + c * p;
   }
 };
 // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): GPT-2's
