@@ -13,20 +13,31 @@ function busySeconds(): number {
   return (user + nice + system + irq + softirq + steal) * TICK
 }
 
-/** From here to `end`, in seconds: the clock, and the processors' time that neither this process nor `theirs` used. */
+/** From here to `end`, in seconds: the clock, this process's processor time, and the processors' time that neither it nor `theirs` used. */
 export class Watch {
   readonly #start = performance.now()
   readonly #busy = busySeconds()
   readonly #ours = process.cpuUsage()
 
-  end(theirs = 0): { wall: number; others: number } {
+  end(theirs = 0): { wall: number; cpu: number; others: number } {
     const { user, system } = process.cpuUsage(this.#ours)
-    return {
-      wall: (performance.now() - this.#start) / 1000,
-      others: Math.max(0, busySeconds() - this.#busy - (user + system) / 1e6 - theirs),
-    }
+    const cpu = (user + system) / 1e6
+    return { wall: (performance.now() - this.#start) / 1000, cpu, others: Math.max(0, busySeconds() - this.#busy - cpu - theirs) }
   }
 }
 
 /** Whether a sample can stand: others took at most 5 % of one processor, or no more than the kernel's clock can tell. */
 export const isQuiet = ({ wall, others }: { wall: number; others: number }) => others <= Math.max(0.05 * wall, 3 * TICK)
+
+const pause = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
+
+/** Waits until the machine has nothing else to do, at most `patience` milliseconds; resolves with those that it took. */
+export async function untilQuiet(patience: number): Promise<number> {
+  const start = performance.now()
+  while (performance.now() - start < patience) {
+    const watch = new Watch()
+    await pause(100)
+    if (isQuiet(watch.end())) break
+  }
+  return performance.now() - start
+}

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [suite …] [--against torch] [--rows PATTERN] [--quick] [--json FILE] [--python PATH] [--threads N]`
+ * `npm run bench -- [suite …] [--against torch] [--rows PATTERN] [--quick] [--json FILE] [--python PATH] [--threads N] [--patience S] [--clock cpu]`
  *
  * Without a suite: all of them. With `--against torch`, PyTorch's CPU runs beside ours in a child process, alternately, on as many threads; the
  * ratio is PyTorch's time over ours, so that above 1 ours is faster.
@@ -7,7 +7,7 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { device } from '../lib/index.ts'
-import { FULL, type Idle, measure, QUICK } from './measure.ts'
+import { FULL, type Idle, measure, type Plan, QUICK } from './measure.ts'
 import type { Result, Row, Suite } from './row.ts'
 import { table } from './table.ts'
 import { Torch, TorchError } from './torch.ts'
@@ -19,6 +19,8 @@ const USAGE = `usage: npm run bench -- [suite …] [options]
   --json FILE       write the rows to FILE
   --python PATH     the Python that has PyTorch (default: python3)
   --threads N       threads of each side (default: 2)
+  --patience S      seconds that a row may wait for other programs to end (default: 30)
+  --clock cpu       processor time of one thread each, in place of the clock's: for a machine that also does other work
   --list            print the names of the rows and stop`
 
 /** Share of a core that other programs may take before a row is reported. */
@@ -41,6 +43,8 @@ function options() {
         json: { type: 'string' },
         python: { type: 'string', default: 'python3' },
         threads: { type: 'string', default: '2' },
+        patience: { type: 'string' },
+        clock: { type: 'string', default: 'wall' },
         list: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
@@ -85,9 +89,14 @@ if (values.help) {
   console.log(USAGE)
   process.exit(0)
 }
-const threads = Number(values.threads)
-if (!Number.isSafeInteger(threads) || threads < 1) refuse(`--threads must be a positive integer, is '${values.threads}'`)
 if (values.against !== undefined && values.against !== 'torch') refuse(`--against must be 'torch', is '${values.against}'`)
+const patience = Number(values.patience ?? FULL.patience / 1000)
+if (!(patience >= 0)) refuse(`--patience must be a number of seconds from 0, is '${values.patience}'`)
+const { clock } = values
+if (clock !== 'wall' && clock !== 'cpu') refuse(`--clock must be 'wall' or 'cpu', is '${clock}'`)
+const threads = clock === 'cpu' ? 1 : Number(values.threads)
+if (!Number.isSafeInteger(threads) || threads < 1) refuse(`--threads must be a positive integer, is '${values.threads}'`)
+const plan: Plan = { ...(values.quick ? QUICK : { ...FULL, patience: clock === 'cpu' ? 0 : 1000 * patience }), clock }
 const rows = await selectedRows(positionals, values.rows)
 if (values.list) {
   for (const [suite, row] of rows) console.log(`${suite} ${row.name} ${row.dtype}`)
@@ -103,7 +112,7 @@ const failures: string[] = []
 const write = () => values.json && writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`)
 for (const [suite, row] of rows) {
   try {
-    const result = await measure(suite, row, cpu, torch, values.quick ? QUICK : FULL, idle)
+    const result = await measure(suite, row, cpu, torch, plan, idle)
     results.push(result)
     // After every row: a run that is stopped keeps what it has measured.
     write()
@@ -121,7 +130,7 @@ if (torch) {
   const share = (x: number) => `${(100 * x).toFixed(0)} % of a core`
   console.error(`bench: while the other side ran, ours used at most ${share(idle.ours)}, PyTorch ${share(idle.theirs)}`)
 }
-const disturbed = results.filter(result => result.others > DISTURBED)
+const disturbed = results.filter(result => clock === 'wall' && result.others > DISTURBED)
 for (const { suite, row, dtype, others } of disturbed)
   console.error(`bench: disturbed: ${suite} ${row} ${dtype}: other programs took ${(100 * others).toFixed(0)} % of a core`)
 for (const failure of failures) console.error(`bench: failed: ${failure}`)

@@ -1,6 +1,6 @@
 /** Samples of both sides of a row, alternately: what slows the machine down for a while slows both. */
 import type { Device } from '../lib/index.ts'
-import { isQuiet, Watch } from './load.ts'
+import { isQuiet, untilQuiet, Watch } from './load.ts'
 import type { Result, Row } from './row.ts'
 import type { Torch } from './torch.ts'
 
@@ -13,10 +13,14 @@ export interface Plan {
   readonly warmUp: number
   /** Samples of each side at most: those that something else on the machine disturbed are taken again. */
   readonly most: number
+  /** Milliseconds that a row's samples may wait in all for other programs to end. */
+  readonly patience: number
+  /** What a time is: the clock's, or the processors' time of the whole process, which beside other programs is a figure for one thread. */
+  readonly clock: 'wall' | 'cpu'
 }
 
-export const FULL: Plan = { samples: 11, sampleTime: 150, warmUp: 300, most: 22 }
-export const QUICK: Plan = { samples: 3, sampleTime: 40, warmUp: 60, most: 3 }
+export const FULL: Plan = { samples: 11, sampleTime: 150, warmUp: 300, most: 22, patience: 30_000, clock: 'wall' }
+export const QUICK: Plan = { samples: 3, sampleTime: 40, warmUp: 60, most: 3, patience: 0, clock: 'wall' }
 
 /** Shares of one core that a side used while the other ran. It should be 0: threads that spin would slow the other side. */
 export interface Idle {
@@ -70,7 +74,9 @@ interface Pair {
 async function leastDisturbed(take: () => Promise<Pair & { quiet: boolean }>, plan: Plan): Promise<Pair[]> {
   const quiet: Pair[] = []
   const disturbed: Pair[] = []
+  let { patience } = plan
   while (quiet.length < plan.samples && quiet.length + disturbed.length < plan.most) {
+    patience -= await untilQuiet(patience)
     const pair = await take()
     ;(pair.quiet ? quiet : disturbed).push(pair)
   }
@@ -88,7 +94,9 @@ export async function measure(suite: string, row: Row, device: Device, torch: To
     const takeOurs = async () => {
       await pause(SETTLE)
       const watch = new Watch()
-      return { value: await side.sample(oursCount), ...watch.end() }
+      const value = await side.sample(oursCount)
+      const load = watch.end()
+      return { value: plan.clock === 'cpu' ? (load.cpu * 1000) / unit / oursCount : value, ...load }
     }
     let takeTheirs: typeof takeOurs | undefined
     if (torch && row.twin) {
@@ -110,14 +118,19 @@ export async function measure(suite: string, row: Row, device: Device, torch: To
           idle.ours = Math.max(idle.ours, (used.user + used.system) / 1e6 / load.wall)
           idle.theirs = Math.max(idle.theirs, idleShare)
         }
-        return { value: seconds * (1000 / unit), ...load }
+        return { value: (plan.clock === 'cpu' ? cpu / theirsCount : seconds) * (1000 / unit), ...load }
       }
     }
     const pairs = await leastDisturbed(async () => {
       const mine = await takeOurs()
       const other = await takeTheirs?.()
       const others = (mine.others + (other?.others ?? 0)) / (mine.wall + (other?.wall ?? 0))
-      return { ours: mine.value, theirs: other?.value, others, quiet: isQuiet(mine) && (other === undefined || isQuiet(other)) }
+      return {
+        ours: mine.value,
+        theirs: other?.value,
+        others,
+        quiet: plan.clock === 'cpu' || (isQuiet(mine) && (other === undefined || isQuiet(other))),
+      }
     }, plan)
     if (takeTheirs) await torch?.release()
     const ours = pairs.map(pair => pair.ours)
