@@ -10,6 +10,12 @@ const shapes: [string, number[], number[]][] = [
   ['empty', [0, 4], [1, 4]],
   ['long', [3, 1031], [3, 1031]],
 ]
+// What GPU devices take in vectors along the last dimension; the same shapes, one element short, are not.
+const vectorShapes: [string, number[], number[]][] = [64, 63].flatMap(n => [
+  [`rows of ${n}, b a row`, [5, n], [n]],
+  [`rows of ${n}, b a column`, [5, n], [5, 1]],
+  [`rows of ${n}, both repeat`, [3, 1, n], [4, 1]],
+])
 const arithmetic: BinaryKind[] = ['add', 'sub', 'mul', 'div', 'pow', 'maximum', 'minimum']
 const comparisons: BinaryKind[] = ['equal', 'notEqual', 'less', 'lessEqual', 'greater', 'greaterEqual']
 
@@ -27,6 +33,29 @@ export default defineCases(binary, [
       return of(kind, name, { shape: a, fill }, { shape: b, fill })
     }),
   ),
+  ...(['sub', 'div', 'pow'] as const).flatMap(kind =>
+    vectorShapes.map(([name, a, b]) => of(kind, name, { shape: a, fill: 'positive' }, { shape: b, fill: 'positive' })),
+  ),
+  ...vectorShapes.map(([name, a, b]) =>
+    of(
+      'lessEqual',
+      name,
+      { shape: a, fill: { int: [0, 3] } },
+      { shape: b, fill: { int: [0, 3] } },
+      { noGradient: 'comparisons have none' },
+    ),
+  ),
+  {
+    name: 'sub, rows of a slice',
+    inputs: { a: { shape: [6, 80] }, b: { shape: [64] } },
+    call: t => binary('sub', t.a!.slice(1, 8, 72), t.b!),
+    noGradient: 'the reference has no slices of columns',
+    reference: (F, { a, b }) => {
+      const column = F.reshape(a!, [480, 1])
+      const rows = Array.from({ length: 6 * 64 }, (_, i) => Math.floor(i / 64) * 80 + 8 + (i % 64))
+      return { y: F.sub(F.reshape(F.gather(column, rows), [6, 64]), b!) }
+    },
+  },
   of(
     'mul',
     'a transposed',

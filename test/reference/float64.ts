@@ -160,8 +160,9 @@ export class Float64Engine implements ArrayOps<Arr> {
     const pull = (size: number, map: Int32Array, df: (x: number, y: number) => number) => (dy: Float64Array) => {
       const dx = new Float64Array(size)
       for (let i = 0; i < dy.length; i++) {
-        // 0 · inf is no gradient: what nothing flows into stays 0.
-        if (dy[i] !== 0) dx[map[i] as number] = this.#sum((dx[map[i] as number] as number) + this.#sum((dy[i] as number) * df(x(i), y(i))))
+        // 0 · inf is no gradient: what nothing flows into stays 0. Products are rounded before a broadcast's sum, as those of eager code are.
+        if (dy[i] !== 0)
+          dx[map[i] as number] = this.#sum((dx[map[i] as number] as number) + this.#round((dy[i] as number) * df(x(i), y(i))))
       }
       return dx
     }

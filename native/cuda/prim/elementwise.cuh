@@ -1,4 +1,4 @@
-// y = f(x…), element by element. Contiguous tensors go in 16-byte pieces; anything else by strides over merged dimensions. f is a struct
+// y = f(x…), element by element, by strides over merged dimensions: in 16-byte pieces where the innermost one allows it. f is a struct
 // with `__device__ Y operator()(X…) const`, given by value; one that does different things by a number takes whole vectors, so that there
 // is one branch for all their elements: `static constexpr bool kVectors = true` and `void operator()(Vec<Y, N>& y, Vec<X, N>…) const`.
 #pragma once
@@ -45,19 +45,43 @@ struct Loop {
     }
   }
 
-  bool contiguous() const {
-    for (int k = 0; k < K; ++k)
-      if (rank != 1 || (strides[k][0] != 1 && count > 1)) return false;
+  // Whether pieces of N elements along the innermost dimension are neighbours in every view that does not repeat one element there, aligned
+  // as vectors of them; sizes: of the views' elements. The first view is the one that is written. A single dimension may end within a
+  // piece.
+  bool allows_vectors(int n, const View* const (&views)[K], const size_t (&sizes)[K]) const {
+    if (rank > 1 && dims[0] % n != 0) return false;
+    for (int k = 0; k < K; ++k) {
+      if (count > 1 && strides[k][0] == 0 && k > 0) continue;
+      if (count > 1 && strides[k][0] != 1) return false;
+      if (reinterpret_cast<uintptr_t>(views[k]->data) % (n * sizes[k]) != 0) return false;
+      for (int i = 1; i < rank; ++i)
+        if (strides[k][i] % n != 0) return false;
+    }
     return true;
   }
 
+  // Where the element `index` of the index space is in each view.
   __device__ __forceinline__ void offsets(int64_t index, int64_t (&out)[K]) const {
+    if (count <= 0x7fffffff)  // a division of 64 bits is some hundred instructions
+      walk<uint32_t>(static_cast<uint32_t>(index), out);
+    else
+      walk<uint64_t>(static_cast<uint64_t>(index), out);
+  }
+
+ private:
+  template <class Index>
+  __device__ __forceinline__ void walk(Index index, int64_t (&out)[K]) const {
+#pragma unroll
     for (int k = 0; k < K; ++k) out[k] = 0;
-    for (int i = 0; i < rank; ++i) {
-      const int64_t at = i + 1 < rank ? index % dims[i] : index;
-      index = i + 1 < rank ? index / dims[i] : 0;
-      for (int k = 0; k < K; ++k) out[k] += at * strides[k][i];
+#pragma unroll 1
+    for (int i = 0; i + 1 < rank; ++i) {
+      const Index size = static_cast<Index>(dims[i]), next = index / size, at = index - next * size;
+#pragma unroll
+      for (int k = 0; k < K; ++k) out[k] += static_cast<int64_t>(at) * strides[k][i];
+      index = next;
     }
+#pragma unroll
+    for (int k = 0; k < K; ++k) out[k] += static_cast<int64_t>(index) * strides[k][rank - 1];
   }
 };
 
@@ -80,29 +104,36 @@ __device__ __forceinline__ Vec<Y, N> apply(F f, const Vec<X, N>&... x) {
   return y;
 }
 
-template <int N, class F, class Y, class... X>
-__global__ void __launch_bounds__(kElementwiseThreads) map_contiguous(F f, int64_t count, Y* y, const X*... x) {
-  const int64_t first = (int64_t{blockIdx.x} * kElementwiseThreads + threadIdx.x) * N;
-  if (first + N <= count) {
-    store(y + first, apply<N, Y>(f, load<N>(x + first)...));
+// N elements from here on, or N times this one.
+template <int N, class X>
+__device__ __forceinline__ Vec<X, N> load_or_repeat(const X* from, int64_t stride) {
+  if (N == 1 || stride != 0) return load<N>(from);
+  const X one = load<1>(from)[0];
+  Vec<X, N> x;
+#pragma unroll
+  for (int i = 0; i < N; ++i) x[i] = one;
+  return x;
+}
+
+template <int N, class F, class Y, class... X, size_t... K>
+__device__ __forceinline__ void map_piece(F f, const Loop<1 + sizeof...(X)>& loop, int64_t first, std::index_sequence<K...>, Y* y,
+                                          const X*... x) {
+  int64_t at[1 + sizeof...(X)];
+  loop.offsets(first, at);
+  if (N == 1 || first + N <= loop.count) {
+    store(y + at[0], apply<N, Y>(f, load_or_repeat<N>(x + at[1 + K], loop.strides[1 + K][0])...));
   } else {
-    for (int64_t i = first; i < count; ++i) store(y + i, apply<1, Y>(f, load<1>(x + i)...));
+    for (int64_t i = 0; first + i < loop.count; ++i)
+      store(y + at[0] + i, apply<1, Y>(f, load<1>(x + at[1 + K] + i * loop.strides[1 + K][0])...));
   }
 }
 
-template <class F, class Y, class... X, size_t... K>
-__device__ __forceinline__ void map_one(F f, const int64_t* at, std::index_sequence<K...>, Y* y, const X*... x) {
-  store(y + at[0], apply<1, Y>(f, load<1>(x + at[1 + K])...));
-}
-
-template <class F, class Y, class... X>
+// N elements a thread, along the innermost dimension.
+template <int N, class F, class Y, class... X>
 __global__ void __launch_bounds__(kElementwiseThreads)
-    map_strided(F f, const __grid_constant__ Loop<1 + sizeof...(X)> loop, Y* y, const X*... x) {
-  const int64_t index = int64_t{blockIdx.x} * kElementwiseThreads + threadIdx.x;
-  if (index >= loop.count) return;
-  int64_t at[1 + sizeof...(X)];
-  loop.offsets(index, at);
-  map_one(f, at, std::index_sequence_for<X...>{}, y, x...);
+    map_pieces(F f, const __grid_constant__ Loop<1 + sizeof...(X)> loop, Y* y, const X*... x) {
+  const int64_t first = (int64_t{blockIdx.x} * kElementwiseThreads + threadIdx.x) * N;
+  if (first < loop.count) map_piece<N>(f, loop, first, std::index_sequence_for<X...>{}, y, x...);
 }
 
 constexpr size_t widest(size_t a) { return a; }
@@ -117,15 +148,14 @@ Status map(Context& context, const char* name, F f, const View& y, const V&... x
   static_assert(sizeof...(X) == sizeof...(V));
   const Loop<1 + sizeof...(X)> loop(y, {&y, &x...});
   if (loop.count == 0) return Status::ok();
-  const Gpu& gpu = gpu_of(context);
   constexpr int N = static_cast<int>(16 / widest(sizeof(Y), sizeof(X)...));
-  const bool vectors = loop.contiguous() && aligned16(y.data) && (aligned16(x.data) && ...);
+  const bool vectors = loop.allows_vectors(N, {&y, &x...}, {sizeof(Y), sizeof(X)...});
   const int64_t pieces = vectors ? (loop.count + N - 1) / N : loop.count;
   const int64_t blocks = (pieces + kElementwiseThreads - 1) / kElementwiseThreads;
   if (blocks > 0x7fffffff) return unsupported(std::string(name) + " of " + std::to_string(loop.count) + " elements");
   const LaunchShape shape{name, dim3(static_cast<unsigned>(blocks)), dim3(kElementwiseThreads)};
-  if (vectors) return launch(gpu, shape, map_contiguous<N, F, Y, X...>, f, loop.count, y.template as<Y>(), x.template as<const X>()...);
-  return launch(gpu, shape, map_strided<F, Y, X...>, f, loop, y.template as<Y>(), x.template as<const X>()...);
+  return launch(gpu_of(context), shape, vectors ? map_pieces<N, F, Y, X...> : map_pieces<1, F, Y, X...>, f, loop, y.template as<Y>(),
+                x.template as<const X>()...);
 }
 
 }  // namespace tilewise::TILEWISE_GPU
