@@ -33,6 +33,12 @@ export function expectFloat(op: string, name: string, tensor: Tensor): void {
   if (!isFloat(tensor.dtype)) throw new ArgumentError(`[${op}] ${name} must have a float dtype, is ${tensor.dtype}`)
 }
 
+/** What matrix products take: the CPU only stores f16. */
+export function expectProductDType(op: string, name: string, tensor: Tensor): void {
+  if (tensor.device.kind === 'cpu') expectDType(op, name, tensor, 'f32', 'bf16')
+  else expectDType(op, name, tensor, 'f32', 'bf16', 'f16')
+}
+
 /** A dimension counted from the end when negative. */
 export function expectDim(op: string, name: string, dim: number, rank: number): number {
   const index = dim < 0 ? dim + rank : dim
@@ -68,7 +74,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
 export function expectFeatures(op: string, x: Tensor, weight: Tensor, name = 'weight'): number {
   expectTensor(op, 'x', x)
   expectTensor(op, name, weight)
-  expectDType(op, 'x', x, 'f32', 'bf16')
+  expectProductDType(op, 'x', x)
   if (x.rank === 0) throw new ArgumentError(`[${op}] x must be [..., *], is []`)
   expectShape(op, name, weight, [-1, x.shape[x.rank - 1] as number])
   expectDType(op, name, weight, x.dtype)

@@ -89,7 +89,7 @@ export const feedForwardOp = defineOp('feedForward', {
  * the halves of x W1ᵀ + b1. Without a gradient the hidden rows never exist as a whole.
  *
  * `x` [..., C], `weight1` [F, C] (gated [2F, C]), `bias1` [F] (gated [2F]), `weight2` [E, F], `bias2` [E] → [..., E]. `x` and the weights share a
- * dtype, f32 or bf16; the biases may be f32 too; sums are f32. Throws ArgumentError if shapes or dtypes disagree.
+ * dtype, f32 or bf16, on a GPU f16 too; the biases may be f32 too; sums are f32. Throws ArgumentError if shapes or dtypes disagree.
  */
 export function feedForward(
   x: Tensor,

@@ -63,7 +63,7 @@ export interface LinearOptions {
 /**
  * activation(x Wᵀ + b) + residual, in one pass over the result.
  *
- * `x` [..., C] with any leading dimensions, `weight` [F, C], `bias` [F] → [..., F]. `x`, `weight` and `residual` share a dtype, f32 or bf16; the
+ * `x` [..., C] with any leading dimensions, `weight` [F, C], `bias` [F] → [..., F]. `x`, `weight` and `residual` share a dtype, f32 or bf16, on a GPU f16 too; the
  * bias may be f32 too; sums are f32. Throws ArgumentError if shapes or dtypes disagree.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}): Tensor {

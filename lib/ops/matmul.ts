@@ -3,7 +3,7 @@ import type { DType } from '../dtype.ts'
 import { ArgumentError } from '../errors.ts'
 import { type MatmulArgs, matmul as native, schema } from '../native.generated.ts'
 import { aliasView, allocate, contiguousStrides, type Shape, type Tensor } from '../tensor.ts'
-import { broadcastShapes, expectDType, expectTensor, formatShape, sameShape } from './check.ts'
+import { broadcastShapes, expectDType, expectProductDType, expectTensor, formatShape, sameShape } from './check.ts'
 import { rawCast, rawSumTo } from './untaped.ts'
 import { reshape } from './view.ts'
 
@@ -32,7 +32,7 @@ export const matmulOp = defineOp('matmul', {
   infer(a: Tensor, b: Tensor, alpha: number): MatmulArgs {
     expectTensor('matmul', 'a', a)
     expectTensor('matmul', 'b', b)
-    expectDType('matmul', 'a', a, 'f32', 'bf16')
+    expectProductDType('matmul', 'a', a)
     expectDType('matmul', 'b', b, a.dtype)
     if (a.rank < 2 || b.rank < 2)
       throw new ArgumentError(`[matmul] a and b must have dimensions, are ${formatShape(a.shape)} and ${formatShape(b.shape)}`)
@@ -66,7 +66,7 @@ export const matmulOp = defineOp('matmul', {
 
 /**
  * a b, or `alpha` a b. `a` [..., M, K], `b` [..., K, N] → [..., M, N]; leading dimensions broadcast as in NumPy, and a vector counts as one row
- * (as `a`) or one column (as `b`), which the result lacks again. Transposed views cost no copy. Both have one dtype, f32 or bf16; sums are f32.
+ * (as `a`) or one column (as `b`), which the result lacks again. Transposed views cost no copy. Both have one dtype, f32 or bf16, on a GPU f16 too; sums are f32.
  * Throws ArgumentError if shapes or dtypes disagree.
  */
 export function matmul(a: Tensor, b: Tensor, { alpha = 1 }: { alpha?: number } = {}): Tensor {

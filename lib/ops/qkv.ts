@@ -108,7 +108,7 @@ export const qkvOp = defineOp('qkv', {
  * The projections of attention in one product. `x` [..., C], `weight` [R, C] and `bias` [R] with the rows of q, then k, then v, R = the sum of
  * heads · headDim of those that are asked for: `{ q: [8, 64], k: [2, 64], v: [2, 64] }`, or `{ k, v }` for a memory, or `{ q }`.
  *
- * Each result is [..., heads, headDim], a strided view of one packed buffer. `x` and `weight` share a dtype, f32 or bf16; the bias may be f32
+ * Each result is [..., heads, headDim], a strided view of one packed buffer. `x` and `weight` share a dtype, f32 or bf16, on a GPU f16 too; the bias may be f32
  * too. Throws ArgumentError if shapes or dtypes disagree.
  */
 export function qkv<const P extends Projections>(x: Tensor, weight: Tensor, bias: Tensor | undefined, projections: P) {
