@@ -41,11 +41,7 @@ export class CommandStream {
     this.#length = index
     if (this.#capturing) return
     if (++this.#ops >= OPS_PER_SUBMIT) this.flush()
-    else if (!this.#scheduled) {
-      // Work that nobody awaits must start too.
-      this.#scheduled = true
-      queueMicrotask(this.#scheduledFlush)
-    }
+    else this.#schedule()
   }
 
   allocate(slot: number, dtype: DType, shape: readonly number[], op: number): void {
@@ -59,7 +55,7 @@ export class CommandStream {
     this.#length = i
   }
 
-  /** `offset` and `strides` count elements of the base's buffer. */
+  /** `offset` and `strides` count elements of the base's buffer. No work for the device: it goes out with the op that uses it. */
   view(slot: number, base: number, shape: readonly number[], strides: readonly number[], offset: number): void {
     const rank = shape.length
     let i = this.begin(6 + 3 * rank)
@@ -75,14 +71,15 @@ export class CommandStream {
       w[i++] = strides[d] as number
       w[i++] = Math.floor((strides[d] as number) / 0x100000000)
     }
-    this.end(i)
+    this.#length = i
   }
 
   free(slot: number): void {
     let i = this.begin(2)
     this.words[i++] = FREE
     this.words[i++] = slot
-    this.end(i)
+    this.#length = i
+    if (!this.#capturing) this.#schedule()
   }
 
   /** Hands over what has been written. */
@@ -110,6 +107,13 @@ export class CommandStream {
 
   get capturing(): boolean {
     return this.#capturing
+  }
+
+  /** What nobody awaits must reach the device too. */
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(this.#scheduledFlush)
   }
 
   #grow(count: number): void {

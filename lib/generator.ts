@@ -16,6 +16,13 @@ export function draw(): { seed: number; counter: number } {
   return { seed: currentSeed, counter: nextCounter++ }
 }
 
+const nothingDrawn = { seed: 0, counter: 0 }
+
+/** Seed and counter of an op that drops with probability `p`; without dropout nothing is drawn. */
+export function drawForDropout(p: number): { seed: number; counter: number } {
+  return p > 0 ? draw() : nothingDrawn
+}
+
 /** What a checkpoint keeps, so that a resumed run draws what the uninterrupted one would have. */
 export function generatorState(): { seed: number; counter: number } {
   return { seed: currentSeed, counter: nextCounter }

@@ -2,11 +2,13 @@
  * How an op enters the library. A definition says what the op checks, what it saves, how its gradient is computed, and what it means: the
  * unfused composite that documents it and that tests hold it against. The compiler refuses a definition that leaves one out.
  */
+import type { Device } from '../device.ts'
 import { ArgumentError } from '../errors.ts'
 import { fill, schema } from '../native.generated.ts'
 import type { ArrayOps } from '../ops/reference.ts'
-import { allocate, assertLive, type Tensor } from '../tensor.ts'
-import { attach, gradientOf, type InputGradients, recording, TapeNode } from './tape.ts'
+import { ambient } from '../scope.ts'
+import { allocate, assertLive, type SlotHandle, type Tensor } from '../tensor.ts'
+import { attach, gradientOf, type InputGradients, TapeNode } from './tape.ts'
 
 export type OpName = keyof typeof schema
 
@@ -31,7 +33,10 @@ export interface BackwardContext<A, Saved extends TensorKey<A>> {
 export interface OpDefinition<A extends object, Parameters extends unknown[], Result, Saved extends TensorKey<A>> {
   /** Writes the command: a function of lib/native.generated.ts. */
   native: (args: A) => void
-  /** Checks the call (the only place that does) and allocates the outputs. */
+  /**
+   * Checks the call (the only place that does) and allocates the outputs. Returns one object literal that always has the same keys: V8 gives an object
+   * made by spreading a hidden class of its own, and every access to it then takes the slow path (10 µs a call for attention).
+   */
   infer: (...parameters: Parameters) => A
   /** What the caller gets. */
   result: (args: A) => Result
@@ -75,18 +80,31 @@ export function defineOp<A extends object, Parameters extends unknown[], Result,
   const inputNames = schema[op].inputs as readonly string[] as readonly TensorKey<A>[]
   const tensorAt = (args: A, name: string) => (args as Record<string, Tensor | undefined>)[name]
 
-  const record = (args: A, inputs: (Tensor | undefined)[]) => {
-    if (definition.backward === 'none') return
-    const rule = definition.backward
-    const saves = typeof definition.saves === 'function' ? definition.saves(args) : definition.saves
-    const saved = saves.map(name => tensorAt(args, name)).filter(tensor => tensor !== undefined)
-    const wanted = inputs.map(input => (input?.requiresGrad ? input : undefined))
-    const outputs = definition.differentiable.filter(name => tensorAt(args, name) !== undefined)
+  const record = (args: A, rule: Exclude<typeof definition.backward, 'none'>) => {
+    const { saves, differentiable } = definition
+    const saved: SlotHandle[] = []
+    for (const name of typeof saves === 'function' ? saves(args) : saves) {
+      const tensor = tensorAt(args, name)
+      if (tensor !== undefined) saved.push(tensor.handle)
+    }
+    const wanted: (Tensor | undefined)[] = []
+    for (const name of inputNames) {
+      const input = tensorAt(args, name)
+      wanted.push(input?.requiresGrad ? input : undefined)
+    }
+    const outputs: Tensor[] = []
+    for (const name of differentiable) {
+      const output = tensorAt(args, name)
+      if (output !== undefined) outputs.push(output)
+    }
     const node = new TapeNode(op, wanted, saved, (gradients): InputGradients => {
       const needs: Record<string, boolean> = {}
       for (const [index, name] of inputNames.entries()) needs[name] = wanted[index] !== undefined
       const gradient: Record<string, Tensor | undefined> = {}
-      for (const [index, name] of outputs.entries()) gradient[name] = gradients[index]
+      for (const name of differentiable) {
+        const output = tensorAt(args, name)
+        if (output !== undefined) gradient[name] = gradients[output.outputIndex]
+      }
       const accumulated = new Map<string, Tensor>()
       const context = {
         saved: args,
@@ -105,27 +123,25 @@ export function defineOp<A extends object, Parameters extends unknown[], Result,
       const flowing = rule(context) as Record<string, Tensor | undefined>
       return inputNames.map(name => flowing[name] ?? accumulated.get(name))
     })
-    attach(
-      node,
-      outputs.map(name => tensorAt(args, name) as Tensor),
-    )
+    attach(node, outputs)
   }
 
   const call = (...parameters: Parameters): Result => {
     const args = definition.infer(...parameters)
-    const inputs = inputNames.map(name => tensorAt(args, name))
-    const first = inputs.find(input => input !== undefined)
-    for (const [index, input] of inputs.entries()) {
+    let device: Device | undefined
+    let requiresGrad = false
+    for (const name of inputNames) {
+      const input = tensorAt(args, name)
       if (input === undefined) continue
       assertLive(input, op)
-      if (input.device !== first?.device)
-        throw new ArgumentError(
-          `[${op}] ${inputNames[index]} must be on ${first?.device.kind}, is on ${input.device.kind}: tensors of one op share a device`,
-        )
+      device ??= input.device
+      if (input.device !== device)
+        throw new ArgumentError(`[${op}] ${name} must be on ${device.kind}, is on ${input.device.kind}: tensors of one op share a device`)
+      requiresGrad ||= input.requiresGrad
     }
     definition.native(args)
     observer?.(op, args as Record<string, unknown>)
-    if (recording(inputs)) record(args, inputs)
+    if (requiresGrad && definition.backward !== 'none' && ambient().recordsGradients) record(args, definition.backward)
     return definition.result(args)
   }
   const defined = Object.assign(call, {

@@ -18,18 +18,19 @@ export class TapeNode implements GradientNode {
   /** One gradient an output, filled while backward runs. */
   gradients: (Tensor | undefined)[] = []
   #references = 0
-  #saved: SlotHandle[]
+  #saved: readonly SlotHandle[]
   #state: 'recorded' | 'used' | 'freed' = 'recorded'
 
   constructor(
     readonly name: string,
     /** Tensors that may receive a gradient, and undefined for those that need none. */
     readonly inputs: readonly (Tensor | undefined)[],
-    saved: readonly Tensor[],
+    /** Kept until backward has read them. */
+    saved: readonly SlotHandle[],
     readonly backward: (gradients: readonly (Tensor | undefined)[]) => InputGradients,
   ) {
-    this.#saved = saved.map(tensor => tensor.handle)
-    for (const handle of this.#saved) handle.retain()
+    this.#saved = saved
+    for (const handle of saved) handle.retain()
     for (const input of inputs) input?.node?.retain()
   }
 
@@ -57,7 +58,8 @@ export class TapeNode implements GradientNode {
 
 /** Marks `outputs` as made by a node. */
 export function attach(node: TapeNode, outputs: readonly Tensor[]): void {
-  for (const [index, output] of outputs.entries()) {
+  for (let index = 0; index < outputs.length; index++) {
+    const output = outputs[index] as Tensor
     output.requiresGrad = true
     output.node = node
     output.outputIndex = index

@@ -1,16 +1,15 @@
 import { ArgumentError } from '../errors.ts'
 import type { ArrayOps } from './reference.ts'
 
-/** native/core/scalar.h, enum Activation */
-export const activationIds = { none: 0, relu: 1, gelu: 2, geluTanh: 3, silu: 4, relu2: 5 } as const
-export type Activation = keyof typeof activationIds
-export const activations = Object.keys(activationIds) as Activation[]
+/** In the order of native/core/scalar.h, enum Activation. */
+export const activations = ['none', 'relu', 'gelu', 'geluTanh', 'silu', 'relu2'] as const
+export type Activation = (typeof activations)[number]
 
 /** The number that stands for `activation` in the command stream. */
 export function activationId(op: string, activation: Activation): number {
-  if (!activations.includes(activation))
-    throw new ArgumentError(`[${op}] activation must be ${activations.join(', ')}, is ${String(activation)}`)
-  return activationIds[activation]
+  const id = activations.indexOf(activation)
+  if (id < 0) throw new ArgumentError(`[${op}] activation must be ${activations.join(', ')}, is ${String(activation)}`)
+  return id
 }
 
 /** What each activation means. */

@@ -1,6 +1,6 @@
 import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
-import { draw } from '../generator.ts'
+import { drawForDropout } from '../generator.ts'
 import { type AttentionArgs, attentionBackward, attention as native, schema } from '../native.generated.ts'
 import { allocate, type Tensor } from '../tensor.ts'
 import { allocateLike } from './allocateLike.ts'
@@ -11,9 +11,9 @@ import {
   referenceScores,
   type AttentionOptions as SharedOptions,
   sharedArguments,
+  wholeRows,
 } from './attentionArguments.ts'
-import { expectDType, expectShape, expectTensor } from './check.ts'
-import { contiguous } from './copy.ts'
+import { expectDType, expectShape, expectTensor, withLast } from './check.ts'
 import type { ArrayOps } from './reference.ts'
 import { rawCast } from './untaped.ts'
 
@@ -44,19 +44,34 @@ const attentionOp = defineOp('attention', {
   native,
   infer(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): AttentionArgs {
     const shared = sharedArguments('attention', q, k, options)
-    expectTensor('attention', 'v', v)
     expectDType('attention', 'v', v, q.dtype)
-    expectShape('attention', 'v', v, [...k.shape.slice(0, -1), -1])
+    expectShape('attention', 'v', v, withLast(k.shape, -1))
     const { dropout = 0 } = options
     if (!(dropout >= 0 && dropout < 1)) throw new ArgumentError(`[attention] dropout must be from 0 to below 1, is ${dropout}`)
     const { id } = schema.attention
+    const { seed, counter } = drawForDropout(dropout)
     return {
-      ...shared,
+      q,
+      k,
       v,
-      output: allocate(q.device, [...q.shape.slice(0, -1), v.shape.at(-1) as number], q.dtype, id),
+      qOffsets: shared.qOffsets,
+      kOffsets: shared.kOffsets,
+      keyLengths: shared.keyLengths,
+      keep: shared.keep,
+      bias: shared.bias,
+      output: allocate(q.device, withLast(q.shape, v.shape.at(-1) as number), q.dtype, id),
       logSumExp: allocate(q.device, q.shape.slice(0, -1), 'f32', id),
+      batch: shared.batch,
+      maxQ: shared.maxQ,
+      maxK: shared.maxK,
+      causal: shared.causal,
+      windowLeft: shared.windowLeft,
+      windowRight: shared.windowRight,
+      extraKeys: shared.extraKeys,
+      scale: shared.scale,
       dropout,
-      ...(dropout > 0 ? draw() : { seed: 0, counter: 0 }),
+      seed,
+      counter,
     }
   },
   result: ({ output, logSumExp }) => ({ output, logSumExp }),
@@ -68,7 +83,34 @@ const attentionOp = defineOp('attention', {
     const [dq, dk, dv] = allocateLike([saved.q, saved.k, saved.v], id) as [Tensor, Tensor, Tensor]
     const dbias = needs.bias && saved.bias ? allocate(saved.q.device, saved.bias.shape, 'f32', id) : undefined
     const doutput = lastContiguous(arrived) ? arrived : rawCast(arrived, arrived.dtype)
-    attentionBackward({ ...saved, doutput, dq, dk, dv, dbias })
+    attentionBackward({
+      doutput,
+      q: saved.q,
+      k: saved.k,
+      v: saved.v,
+      output: saved.output,
+      logSumExp: saved.logSumExp,
+      qOffsets: saved.qOffsets,
+      kOffsets: saved.kOffsets,
+      keyLengths: saved.keyLengths,
+      keep: saved.keep,
+      bias: saved.bias,
+      dq,
+      dk,
+      dv,
+      dbias,
+      batch: saved.batch,
+      maxQ: saved.maxQ,
+      maxK: saved.maxK,
+      causal: saved.causal,
+      windowLeft: saved.windowLeft,
+      windowRight: saved.windowRight,
+      extraKeys: saved.extraKeys,
+      scale: saved.scale,
+      dropout: saved.dropout,
+      seed: saved.seed,
+      counter: saved.counter,
+    })
     return { q: dq, k: dk, v: dv, bias: dbias }
   },
   reference(F, args) {
@@ -116,9 +158,10 @@ const attentionOp = defineOp('attention', {
  * Throws ArgumentError naming the argument that does not fit. Formula: Vaswani et al. 2017; blockwise: Dao 2023 (FlashAttention-2).
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): { output: Tensor; logSumExp: Tensor } {
-  for (const [name, x] of Object.entries({ q, k, v })) expectTensor('attention', name, x)
-  const [a, b, c] = [q, k, v].map(x => (lastContiguous(x) ? x : contiguous(x))) as [Tensor, Tensor, Tensor]
-  return attentionOp(a, b, c, options)
+  expectTensor('attention', 'q', q)
+  expectTensor('attention', 'k', k)
+  expectTensor('attention', 'v', v)
+  return attentionOp(wholeRows(q), wholeRows(k), wholeRows(v), options)
 }
 
 export { attentionOp }

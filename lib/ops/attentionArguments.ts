@@ -6,7 +6,8 @@ import type { Mask, MaskParts } from '../mask.ts'
 import type { AttentionArgs } from '../native.generated.ts'
 import { Sequences } from '../sequences.ts'
 import { type Tensor, tensor } from '../tensor.ts'
-import { expectDType, expectShape, expectTensor, formatShape } from './check.ts'
+import { expectDType, expectShape, formatShape } from './check.ts'
+import { contiguous } from './copy.ts'
 import type { ArrayOps } from './reference.ts'
 
 export interface AttentionOptions {
@@ -20,11 +21,9 @@ export interface AttentionOptions {
   extraKeys?: number | undefined
 }
 
-/** The arguments that all attention ops have. */
+/** What the options say, as all attention ops take it. */
 export type SharedArguments = Pick<
   AttentionArgs,
-  | 'q'
-  | 'k'
   | 'qOffsets'
   | 'kOffsets'
   | 'keyLengths'
@@ -41,7 +40,10 @@ export type SharedArguments = Pick<
 >
 
 /** Its rows lie whole, however far apart: what the native ops need. */
-export const lastContiguous = (x: Tensor) => x.shape.at(-1) === 1 || x.strides.at(-1) === 1
+export const lastContiguous = ({ shape, strides }: Tensor) => shape[shape.length - 1] === 1 || strides[strides.length - 1] === 1
+
+/** `x`, or a copy of it whose rows lie whole. */
+export const wholeRows = (x: Tensor) => (lastContiguous(x) ? x : contiguous(x))
 
 const noMask: MaskParts = { causal: false, left: undefined, right: undefined, keyLengths: undefined, keep: undefined, bias: undefined }
 
@@ -53,8 +55,7 @@ function checkSequences(op: string, name: 'q' | 'k', sequences: unknown, rows: T
     )
 }
 
-function checkMaskTensor(op: string, name: string, mask: Tensor | undefined, shape: readonly [number, number, number, number]): void {
-  if (mask === undefined) return
+function checkMaskTensor(op: string, name: string, mask: Tensor, shape: readonly [number, number, number, number]): void {
   const fits = mask.shape.every((dimension, i) => dimension === 1 || dimension === shape[4 - mask.rank + i])
   if (!fits)
     throw new ArgumentError(`[${op}] mask ${name} must broadcast to [B, H, Tq, Tk] = ${formatShape(shape)}, is ${formatShape(mask.shape)}`)
@@ -68,14 +69,13 @@ function checkKeyLengths(op: string, lengths: Int32Array, batch: number, most: n
 
 /** Checks q, k and the options, and brings host-side lengths to the device. */
 export function sharedArguments(op: string, q: Tensor, k: Tensor, options: AttentionOptions): SharedArguments {
-  expectTensor(op, 'q', q)
-  expectTensor(op, 'k', k)
   const { sequences, extraKeys = 0 } = options
   const { causal, left, right, keyLengths, keep, bias } = options.mask?.parts ?? noMask
   const rank = sequences ? 3 : 4
   const wanted = sequences ? '[Nq, H, D] with sequences' : '[B, Tq, H, D] (ragged rows need sequences)'
   if (q.rank !== rank) throw new ArgumentError(`[${op}] q must be ${wanted}, is ${formatShape(q.shape)}`)
-  const [heads, dim] = q.shape.slice(-2) as [number, number]
+  const heads = q.shape[rank - 2] as number
+  const dim = q.shape[rank - 1] as number
   if (!isFloat(q.dtype)) throw new ArgumentError(`[${op}] q must have a float dtype, is ${q.dtype}`)
   expectDType(op, 'k', k, q.dtype)
   expectShape(op, 'k', k, sequences ? [-1, -1, dim] : [q.shape[0] as number, -1, -1, dim])
@@ -97,12 +97,10 @@ export function sharedArguments(op: string, q: Tensor, k: Tensor, options: Atten
     throw new ArgumentError(`[${op}] extraKeys must be an integer from 0 to ${fewestKeys}, the fewest keys of a sequence, is ${extraKeys}`)
   const scale = options.scale ?? 1 / Math.sqrt(dim)
   if (!Number.isFinite(scale)) throw new ArgumentError(`[${op}] scale must be finite, is ${scale}`)
-  checkMaskTensor(op, 'keep', keep, [batch, heads, maxQ, maxK - extraKeys])
-  checkMaskTensor(op, 'bias', bias, [batch, heads, maxQ, maxK - extraKeys])
+  if (keep) checkMaskTensor(op, 'keep', keep, [batch, heads, maxQ, maxK - extraKeys])
+  if (bias) checkMaskTensor(op, 'bias', bias, [batch, heads, maxQ, maxK - extraKeys])
   if (keyLengths) checkKeyLengths(op, keyLengths, batch, maxK - extraKeys)
   return {
-    q,
-    k,
     qOffsets: sequences?.q.offsets,
     kOffsets: sequences?.k.offsets,
     keyLengths: keyLengths && tensor(keyLengths, [batch], { device: q.device }),
@@ -146,7 +144,10 @@ export function asRows<T>(F: ArrayOps<T>, x: T): T {
 }
 
 /** The masked scores of each sequence, unfused. */
-export function referenceScores<T>(F: ArrayOps<T>, a: ReferenceArguments<SharedArguments, T>): ReferenceSequence<T>[] {
+export function referenceScores<T>(
+  F: ArrayOps<T>,
+  a: ReferenceArguments<Pick<AttentionArgs, 'q' | 'k'> & SharedArguments, T>,
+): ReferenceSequence<T>[] {
   const heads = F.shape(a.q).at(-2) as number
   const q = asRows(F, a.q)
   const k = asRows(F, a.k)

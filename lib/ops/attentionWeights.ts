@@ -1,7 +1,7 @@
 import { defineOp } from '../autograd/defineOp.ts'
 import { type AttentionWeightsArgs, attentionWeights as native, schema } from '../native.generated.ts'
 import { allocate, type Tensor } from '../tensor.ts'
-import { type AttentionOptions, asRows, lastContiguous, referenceScores, sharedArguments } from './attentionArguments.ts'
+import { type AttentionOptions, asRows, referenceScores, sharedArguments, wholeRows } from './attentionArguments.ts'
 import { expectDType, expectShape, expectTensor } from './check.ts'
 import { contiguous } from './copy.ts'
 
@@ -14,12 +14,29 @@ const weightsOp = defineOp('attentionWeights', {
   native,
   infer(q: Tensor, k: Tensor, logSumExp: Tensor, options: AttentionWeightsOptions): AttentionWeightsArgs {
     const shared = sharedArguments('attentionWeights', q, k, options)
-    expectTensor('attentionWeights', 'logSumExp', logSumExp)
     expectDType('attentionWeights', 'logSumExp', logSumExp, 'f32')
     expectShape('attentionWeights', 'logSumExp', logSumExp, q.shape.slice(0, -1))
     const heads = options.average ? 1 : (q.shape.at(-2) as number)
     const shape = [shared.batch, heads, shared.maxQ, shared.maxK]
-    return { ...shared, logSumExp, weights: allocate(q.device, shape, 'f32', schema.attentionWeights.id) }
+    return {
+      q,
+      k,
+      logSumExp,
+      qOffsets: shared.qOffsets,
+      kOffsets: shared.kOffsets,
+      keyLengths: shared.keyLengths,
+      keep: shared.keep,
+      bias: shared.bias,
+      weights: allocate(q.device, shape, 'f32', schema.attentionWeights.id),
+      batch: shared.batch,
+      maxQ: shared.maxQ,
+      maxK: shared.maxK,
+      causal: shared.causal,
+      windowLeft: shared.windowLeft,
+      windowRight: shared.windowRight,
+      extraKeys: shared.extraKeys,
+      scale: shared.scale,
+    }
   },
   result: args => args.weights,
   differentiable: ['weights'],
@@ -54,9 +71,10 @@ const weightsOp = defineOp('attentionWeights', {
  * @returns f32 [B, H, Tq, Tk], or [B, 1, Tq, Tk] averaged; for ragged sequences Tq and Tk are the longest lengths.
  */
 export function attentionWeights(q: Tensor, k: Tensor, logSumExp: Tensor, options: AttentionWeightsOptions = {}): Tensor {
-  for (const [name, x] of Object.entries({ q, k, logSumExp })) expectTensor('attentionWeights', name, x)
-  const [a, b] = [q, k].map(x => (lastContiguous(x) ? x : contiguous(x))) as [Tensor, Tensor]
-  return weightsOp(a, b, contiguous(logSumExp), options)
+  expectTensor('attentionWeights', 'q', q)
+  expectTensor('attentionWeights', 'k', k)
+  expectTensor('attentionWeights', 'logSumExp', logSumExp)
+  return weightsOp(wholeRows(q), wholeRows(k), contiguous(logSumExp), options)
 }
 
 export { weightsOp }

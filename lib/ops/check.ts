@@ -6,6 +6,13 @@ import { type Shape, Tensor } from '../tensor.ts'
 
 export const formatShape = (shape: Shape) => `[${shape.join(', ')}]`
 
+/** `shape` with `last` in place of its last dimension. */
+export function withLast(shape: Shape, last: number): number[] {
+  const result = shape.slice()
+  result[result.length - 1] = last
+  return result
+}
+
 export function sameShape(a: Shape, b: Shape): boolean {
   if (a.length !== b.length) return false
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
@@ -19,7 +26,9 @@ export function expectTensor(op: string, name: string, value: unknown): asserts 
 /** `expected` may hold -1 for any size. */
 export function expectShape(op: string, name: string, tensor: Tensor, expected: readonly number[]): void {
   const { shape } = tensor
-  if (shape.length === expected.length && expected.every((dimension, i) => dimension === -1 || dimension === shape[i])) return
+  let fits = shape.length === expected.length
+  for (let i = 0; fits && i < expected.length; i++) fits = expected[i] === -1 || expected[i] === shape[i]
+  if (fits) return
   const text = expected.map(dimension => (dimension === -1 ? '*' : dimension)).join(', ')
   throw new ArgumentError(`[${op}] ${name} must be [${text}], is ${formatShape(shape)}`)
 }
@@ -81,10 +90,11 @@ export function expectFeatures(op: string, x: Tensor, weight: Tensor, name = 'we
   return weight.shape[0] as number
 }
 
-/** A bias [features], f32 or `dtype`, or none. */
+/** A parameter [features], f32 or `dtype`, or none. */
 export function expectBias(op: string, name: string, bias: Tensor | undefined, features: number, dtype: DType): void {
   if (bias === undefined) return
   expectTensor(op, name, bias)
   expectShape(op, name, bias, [features])
-  expectDType(op, name, bias, ...(dtype === 'f32' ? (['f32'] as const) : (['f32', dtype] as const)))
+  if (dtype === 'f32') expectDType(op, name, bias, 'f32')
+  else expectDType(op, name, bias, 'f32', dtype)
 }

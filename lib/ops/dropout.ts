@@ -12,7 +12,8 @@ const dropoutOp = defineOp('dropout', {
     expectTensor('dropout', 'x', x)
     expectFloat('dropout', 'x', x)
     expectRange('dropout', 'p', p, 0, 1)
-    return { x, y: allocate(x.device, x.shape, x.dtype, schema.dropout.id), p: Math.fround(p), ...draw() }
+    const { seed, counter } = draw()
+    return { x, y: allocate(x.device, x.shape, x.dtype, schema.dropout.id), p: Math.fround(p), seed, counter }
   },
   result: args => args.y,
   differentiable: ['y'],

@@ -1,6 +1,6 @@
 import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
-import { draw } from '../generator.ts'
+import { drawForDropout } from '../generator.ts'
 import { type EmbeddingArgs, embeddingBackward, embedding as native, schema } from '../native.generated.ts'
 import { allocate, type Tensor } from '../tensor.ts'
 import { expectDType, expectFloat, expectRange, expectShape, expectTensor, formatShape, sameShape } from './check.ts'
@@ -48,8 +48,13 @@ function positionRows<T>(F: ArrayOps<T>, ids: T, positionIds: T | undefined): nu
 
 const embeddingOp = defineOp('embedding', {
   native,
-  infer(table: Tensor, ids: Tensor, options: EmbeddingOptions): EmbeddingArgs & { paddingIndex: number } {
-    const { scale = 1, positions, positionIds, dropout = 0, paddingIndex } = options
+  infer(
+    table: Tensor,
+    ids: Tensor,
+    positions: Tensor | undefined,
+    positionIds: Tensor | undefined,
+    { scale = 1, dropout = 0, paddingIndex }: EmbeddingOptions,
+  ): EmbeddingArgs & { paddingIndex: number } {
     expectFloat('embedding', 'table', table)
     expectShape('embedding', 'table', table, [-1, -1])
     expectDType('embedding', 'ids', ids, 'i32')
@@ -60,6 +65,7 @@ const embeddingOp = defineOp('embedding', {
     if (positions) checkPositions(ids, table, positions, positionIds)
     else if (positionIds) throw new ArgumentError('[embedding] positions must be given where positionIds are')
     if (ids.rank > 5) throw new ArgumentError(`[embedding] ids must have at most 5 dimensions, is ${formatShape(ids.shape)}`)
+    const { seed, counter } = drawForDropout(dropout)
     const y = allocate(table.device, [...ids.shape, table.shape[1] as number], table.dtype, schema.embedding.id)
     return {
       table,
@@ -69,7 +75,8 @@ const embeddingOp = defineOp('embedding', {
       y,
       scale: Math.fround(scale),
       dropout: Math.fround(dropout),
-      ...(dropout > 0 ? draw() : { seed: 0, counter: 0 }),
+      seed,
+      counter,
       paddingIndex: paddingIndex ?? -1,
     }
   },
@@ -104,11 +111,13 @@ export function embedding(table: Tensor, ids: Tensor, options: EmbeddingOptions 
   const { positions, positionIds } = options
   if (positions !== undefined) expectTensor('embedding', 'positions', positions)
   if (positionIds !== undefined) expectTensor('embedding', 'positionIds', positionIds)
-  return embeddingOp(contiguous(table), contiguous(ids), {
-    ...options,
-    ...(positions && { positions: contiguous(positions) }),
-    ...(positionIds && { positionIds: contiguous(positionIds) }),
-  })
+  return embeddingOp(
+    contiguous(table),
+    contiguous(ids),
+    positions && contiguous(positions),
+    positionIds && contiguous(positionIds),
+    options,
+  )
 }
 
 export { embeddingOp }

@@ -1,11 +1,11 @@
 import { defineOp } from '../autograd/defineOp.ts'
 import { recording } from '../autograd/tape.ts'
 import { ArgumentError } from '../errors.ts'
-import { draw } from '../generator.ts'
+import { drawForDropout } from '../generator.ts'
 import { type FeedForwardArgs, feedForwardBackward, feedForward as native, schema } from '../native.generated.ts'
 import { allocate, type Tensor } from '../tensor.ts'
 import { type Activation, activationId, activationReference, activations } from './activation.ts'
-import { expectBias, expectDType, expectFeatures, expectRange, expectShape, expectTensor, formatShape } from './check.ts'
+import { expectBias, expectDType, expectFeatures, expectRange, expectShape, expectTensor, formatShape, withLast } from './check.ts'
 import { contiguousArgument } from './copy.ts'
 import { linearReference } from './linear.ts'
 import { rawCast } from './untaped.ts'
@@ -40,12 +40,13 @@ export const feedForwardOp = defineOp('feedForward', {
     expectBias('feedForward', 'bias2', bias2, features, x.dtype)
     expectRange('feedForward', 'dropout', dropout, 0, 1)
     const kind = activationId('feedForward', activation)
-    const leading = x.shape.slice(0, -1)
-    const make = (last: number) => allocate(x.device, [...leading, last], x.dtype, schema.feedForward.id)
-    const y = make(features) // [..., E]
-    const preactivation = recording([x, weight1, bias1, weight2, bias2]) ? make(width) : undefined // [..., F] or [..., 2F]
-    const random = dropout > 0 ? draw() : { seed: 0, counter: 0 }
-    return { x, weight1, bias1, weight2, bias2, y, preactivation, activation: kind, gated: Number(gated), dropout, ...random }
+    const { id } = schema.feedForward
+    const y = allocate(x.device, withLast(x.shape, features), x.dtype, id) // [..., E]
+    const preactivation = recording([x, weight1, bias1, weight2, bias2])
+      ? allocate(x.device, withLast(x.shape, width), x.dtype, id) // [..., F] or [..., 2F]
+      : undefined
+    const { seed, counter } = drawForDropout(dropout)
+    return { x, weight1, bias1, weight2, bias2, y, preactivation, activation: kind, gated: Number(gated), dropout, seed, counter }
   },
   result: args => args.y,
   differentiable: ['y'],
@@ -99,13 +100,12 @@ export function feedForward(
   bias2: Tensor | undefined,
   options: FeedForwardOptions = {},
 ): Tensor {
-  const dense = <T extends Tensor | undefined>(name: string, argument: T) => contiguousArgument('feedForward', name, argument)
   return feedForwardOp(
-    dense('x', x),
-    dense('weight1', weight1),
-    dense('bias1', bias1),
-    dense('weight2', weight2),
-    dense('bias2', bias2),
+    contiguousArgument('feedForward', 'x', x),
+    contiguousArgument('feedForward', 'weight1', weight1),
+    contiguousArgument('feedForward', 'bias1', bias1),
+    contiguousArgument('feedForward', 'weight2', weight2),
+    contiguousArgument('feedForward', 'bias2', bias2),
     options,
   )
 }

@@ -1,14 +1,16 @@
 import { defineOp } from '../autograd/defineOp.ts'
+import { drawForDropout } from '../generator.ts'
 import { type LayerNormArgs, layerNormBackward, layerNorm as native, schema } from '../native.generated.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
-import { denseGradient, drawFor, type NormInputs, type NormOptions, type NormResult, normInputs, residualSum } from './norm.ts'
+import { denseGradient, type NormInputs, type NormOptions, type NormResult, normInputs, residualSum } from './norm.ts'
 import { rawCast } from './untaped.ts'
 
 export const layerNormOp = defineOp('layerNorm', {
   native,
   infer({ x, residual, weight, bias, eps, dropout }: NormInputs): LayerNormArgs {
     const { id } = schema.layerNorm
-    const statistic = () => allocate(x.device, x.shape.slice(0, -1), 'f32', id)
+    const { seed, counter } = drawForDropout(dropout)
+    const rows = x.shape.slice(0, -1)
     return {
       x,
       residual,
@@ -16,11 +18,12 @@ export const layerNormOp = defineOp('layerNorm', {
       bias,
       y: allocate(x.device, x.shape, x.dtype, id),
       sum: residual !== undefined || dropout > 0 ? allocate(x.device, x.shape, x.dtype, id) : undefined,
-      mean: statistic(),
-      rstd: statistic(),
+      mean: allocate(x.device, rows, 'f32', id),
+      rstd: allocate(x.device, rows, 'f32', id),
       eps,
       dropout,
-      ...drawFor(dropout),
+      seed,
+      counter,
     }
   },
   result: ({ x, y, sum }): NormResult => ({ y, sum: sum ?? x }),
@@ -94,5 +97,5 @@ export function layerNormResidual<S extends Shape>(
   bias?: Tensor | undefined,
   options: LayerNormOptions = {},
 ): NormResult<S> {
-  return layerNormOp(normInputs('layerNorm', x, weight, bias, { eps: 1e-5, ...options })) as NormResult<S>
+  return layerNormOp(normInputs('layerNorm', x, weight, bias, options, 1e-5)) as NormResult<S>
 }

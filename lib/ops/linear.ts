@@ -3,7 +3,7 @@ import { recording } from '../autograd/tape.ts'
 import { type LinearArgs, linearBackward, linear as native, schema } from '../native.generated.ts'
 import { allocate, type Tensor } from '../tensor.ts'
 import { type Activation, activationId, activationReference, activations } from './activation.ts'
-import { expectBias, expectDType, expectFeatures, expectShape } from './check.ts'
+import { expectBias, expectDType, expectFeatures, expectShape, withLast } from './check.ts'
 import { contiguousArgument } from './copy.ts'
 import type { ArrayOps } from './reference.ts'
 import { rawCast } from './untaped.ts'
@@ -24,7 +24,7 @@ export const linearOp = defineOp('linear', {
     const features = expectFeatures('linear', x, weight)
     expectBias('linear', 'bias', bias, features, x.dtype)
     const kind = activationId('linear', activation)
-    const shape = [...x.shape.slice(0, -1), features] // [..., F]
+    const shape = withLast(x.shape, features) // [..., F]
     if (residual) {
       expectShape('linear', 'residual', residual, shape)
       expectDType('linear', 'residual', residual, x.dtype)
@@ -68,6 +68,11 @@ export interface LinearOptions {
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}): Tensor {
   const { activation = 'none', residual } = options
-  const dense = <T extends Tensor | undefined>(name: string, argument: T) => contiguousArgument('linear', name, argument)
-  return linearOp(dense('x', x), dense('weight', weight), dense('bias', bias), dense('residual', residual), activation)
+  return linearOp(
+    contiguousArgument('linear', 'x', x),
+    contiguousArgument('linear', 'weight', weight),
+    contiguousArgument('linear', 'bias', bias),
+    contiguousArgument('linear', 'residual', residual),
+    activation,
+  )
 }

@@ -1,8 +1,7 @@
 /** What layer norm and RMS norm share: checks, and the meaning of `sum = residual + dropout(x)`. */
 import { ArgumentError } from '../errors.ts'
-import { draw } from '../generator.ts'
 import type { Shape, Tensor } from '../tensor.ts'
-import { expectDType, expectFloat, expectRange, expectShape, expectTensor } from './check.ts'
+import { expectBias, expectDType, expectFloat, expectRange, expectShape, expectTensor } from './check.ts'
 import { contiguous } from './copy.ts'
 import type { ArrayOps } from './reference.ts'
 import { rawCast, rawFull } from './untaped.ts'
@@ -32,14 +31,18 @@ export interface NormInputs {
   dropout: number
 }
 
+const dense = (tensor: Tensor | undefined) => tensor && contiguous(tensor)
+
 /** Checks the arguments, and makes tensors contiguous where the tape can see it. */
 export function normInputs(
   op: string,
   x: Tensor,
   weight: Tensor | undefined,
   bias: Tensor | undefined,
-  { eps, residual, dropout = 0 }: NormOptions & { eps: number },
+  options: NormOptions,
+  defaultEps: number,
 ): NormInputs {
+  const { eps = defaultEps, residual, dropout = 0 } = options
   expectTensor(op, 'x', x)
   expectFloat(op, 'x', x)
   if (x.rank === 0) throw new ArgumentError(`[${op}] x must have at least one dimension, has none`)
@@ -48,24 +51,14 @@ export function normInputs(
     expectShape(op, 'residual', residual, x.shape)
     expectDType(op, 'residual', residual, x.dtype)
   }
-  for (const [name, parameter] of [
-    ['weight', weight],
-    ['bias', bias],
-  ] as const) {
-    if (parameter === undefined) continue
-    expectTensor(op, name, parameter)
-    expectShape(op, name, parameter, x.shape.slice(-1))
-    expectDType(op, name, parameter, ...new Set(['f32', x.dtype] as const))
-  }
+  const width = x.shape[x.rank - 1] as number
+  expectBias(op, 'weight', weight, width, x.dtype)
+  expectBias(op, 'bias', bias, width, x.dtype)
   expectRange(op, 'eps', eps, 0, Number.MAX_VALUE)
   expectRange(op, 'dropout', dropout, 0, 1)
-  const dense = (tensor: Tensor | undefined) => tensor && contiguous(tensor)
   // The kernel compares with the f32 nearest to the probability; so does everyone else then.
   return { x: contiguous(x), residual: dense(residual), weight: dense(weight), bias: dense(bias), eps, dropout: Math.fround(dropout) }
 }
-
-/** Seed and counter where there is dropout; without it nothing is drawn. */
-export const drawFor = (dropout: number) => (dropout > 0 ? draw() : { seed: 0, counter: 0 })
 
 /** The gradient of y as the kernel takes it; zeros where only the sum was used. */
 export const denseGradient = (dy: Tensor | undefined, like: Tensor): Tensor =>

@@ -2,7 +2,7 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { qkv as native, type QkvArgs, qkvBackward, schema } from '../native.generated.ts'
 import { aliasView, allocate, type Tensor } from '../tensor.ts'
-import { expectBias, expectFeatures, formatShape } from './check.ts'
+import { expectBias, expectFeatures, formatShape, withLast } from './check.ts'
 import { contiguousArgument } from './copy.ts'
 import { linearReference } from './linear.ts'
 import { rawCast, rawFull } from './untaped.ts'
@@ -15,10 +15,12 @@ export type Projections = { readonly [K in Name]?: readonly [heads: number, head
 
 const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) > 0
 
-/** A view of `packed` [..., R]: `width` columns from `start` as [..., heads, headDim]. */
-function part(packed: Tensor, start: number, heads: number, headDim: number): Tensor {
-  const shape = [...packed.shape.slice(0, -1), heads, headDim]
-  return aliasView(packed, shape, [...packed.strides.slice(0, -1), headDim, 1], packed.offset + start)
+/** A view of `packed` [..., R]: its columns from `start` as [..., heads, headDim]. `like`: an earlier such view, whose shape is shared if it fits. */
+function part(packed: Tensor, start: number, heads: number, headDim: number, like: Tensor | undefined): Tensor {
+  const { rank } = packed
+  const offset = packed.offset + start
+  if (like?.shape[rank - 1] === heads && like.shape[rank] === headDim) return aliasView(packed, like.shape, like.strides, offset)
+  return aliasView(packed, [...packed.shape.slice(0, -1), heads, headDim], [...packed.strides.slice(0, -1), headDim, 1], offset)
 }
 
 /** Whether the rows [heads, head size] are contiguous and lie at equal steps: what the native op reads without a copy. */
@@ -49,7 +51,7 @@ export const qkvOp = defineOp('qkv', {
     for (const name of names) {
       const size = projections[name]
       if (size === undefined) continue
-      if (size.length !== 2 || !size.every(isSize))
+      if (size.length !== 2 || !isSize(size[0]) || !isSize(size[1]))
         throw new ArgumentError(`[qkv] ${name} must be [heads, headDim], two positive integers, is ${formatShape(size)}`)
       width += size[0] * size[1]
     }
@@ -59,15 +61,18 @@ export const qkvOp = defineOp('qkv', {
         `[qkv] weight must be [${width}, ${x.shape[x.rank - 1]}], the heads of q, k and v together, is ${formatShape(weight.shape)}`,
       )
     // One buffer for all, so that they are one product.
-    using packed = allocate(x.device, [...x.shape.slice(0, -1), width], x.dtype, schema.qkv.id) // [..., R]
-    const args: Arguments = { x, weight, bias, projections }
+    const packed = allocate(x.device, withLast(x.shape, width), x.dtype, schema.qkv.id) // [..., R]
+    const args: Arguments = { x, weight, bias, q: undefined, k: undefined, v: undefined, projections }
     let start = 0
+    let last: Tensor | undefined
     for (const name of names) {
       const size = projections[name]
       if (size === undefined) continue
-      args[name] = part(packed, start, ...size) // [..., H, D]
+      last = part(packed, start, size[0], size[1], last)
+      args[name] = last // [..., H, D]
       start += size[0] * size[1]
     }
+    packed.dispose()
     return args
   },
   result: ({ q, k, v }) => ({ q, k, v }),
@@ -112,7 +117,11 @@ export const qkvOp = defineOp('qkv', {
  * too. Throws ArgumentError if shapes or dtypes disagree.
  */
 export function qkv<const P extends Projections>(x: Tensor, weight: Tensor, bias: Tensor | undefined, projections: P) {
-  const dense = <T extends Tensor | undefined>(name: string, argument: T) => contiguousArgument('qkv', name, argument)
-  const outputs = qkvOp(dense('x', x), dense('weight', weight), dense('bias', bias), projections)
+  const outputs = qkvOp(
+    contiguousArgument('qkv', 'x', x),
+    contiguousArgument('qkv', 'weight', weight),
+    contiguousArgument('qkv', 'bias', bias),
+    projections,
+  )
   return outputs as { [K in keyof P & Name]: P[K] extends readonly unknown[] ? Tensor : Tensor | undefined }
 }

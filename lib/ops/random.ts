@@ -22,7 +22,8 @@ export const random = defineOp('random', {
   native,
   infer(kind: Distribution, y: Tensor, a: number, b: number): RandomArgs {
     expectFloat(kind, 'dtype', y)
-    return { y, kind: kinds[kind], a: Math.fround(a), b: Math.fround(b), ...draw() }
+    const { seed, counter } = draw()
+    return { y, kind: kinds[kind], a: Math.fround(a), b: Math.fround(b), seed, counter }
   },
   result: args => args.y,
   differentiable: [],

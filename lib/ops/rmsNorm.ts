@@ -1,13 +1,15 @@
 import { defineOp } from '../autograd/defineOp.ts'
+import { drawForDropout } from '../generator.ts'
 import { rmsNorm as native, type RmsNormArgs, rmsNormBackward, schema } from '../native.generated.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
-import { denseGradient, drawFor, type NormInputs, type NormOptions, type NormResult, normInputs, residualSum } from './norm.ts'
+import { denseGradient, type NormInputs, type NormOptions, type NormResult, normInputs, residualSum } from './norm.ts'
 import { rawCast } from './untaped.ts'
 
 export const rmsNormOp = defineOp('rmsNorm', {
   native,
   infer({ x, residual, weight, eps, dropout }: NormInputs): RmsNormArgs {
     const { id } = schema.rmsNorm
+    const { seed, counter } = drawForDropout(dropout)
     return {
       x,
       residual,
@@ -17,7 +19,8 @@ export const rmsNormOp = defineOp('rmsNorm', {
       rstd: allocate(x.device, x.shape.slice(0, -1), 'f32', id),
       eps,
       dropout,
-      ...drawFor(dropout),
+      seed,
+      counter,
     }
   },
   result: ({ x, y, sum }): NormResult => ({ y, sum: sum ?? x }),
@@ -73,5 +76,5 @@ export function rmsNorm<S extends Shape>(x: Tensor<S>, weight?: Tensor | undefin
 
 /** `rmsNorm` that also gives `sum`, what was normalized: the next residual of a pre-norm layer. Gradients flow through both. */
 export function rmsNormResidual<S extends Shape>(x: Tensor<S>, weight?: Tensor | undefined, options: RMSNormOptions = {}): NormResult<S> {
-  return rmsNormOp(normInputs('rmsNorm', x, weight, undefined, { eps: 2 ** -23, ...options })) as NormResult<S>
+  return rmsNormOp(normInputs('rmsNorm', x, weight, undefined, options, 2 ** -23)) as NormResult<S>
 }
