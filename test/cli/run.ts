@@ -47,20 +47,28 @@ export interface Finished {
 export interface Running {
   child: ChildProcess
   finished: Promise<Finished>
-  /** Resolves when standard error has shown `text`, rejects if the process ends before. */
-  shows(text: string): Promise<void>
+  /** Resolves when standard error (or output) has shown `text`, rejects if the process ends before. */
+  shows(text: string, where?: 'stdout' | 'stderr'): Promise<void>
 }
 
 /** Starts a command line; `input` goes to its standard input. */
-export async function start(args: readonly string[], input: string | Uint8Array = ''): Promise<Running> {
+export const start = (args: readonly string[], input: string | Uint8Array = ''): Promise<Running> => startScript(main, args, { input })
+
+/** Starts a script that uses the built package. */
+export async function startScript(
+  script: string,
+  args: readonly string[] = [],
+  { input = '', env = {} }: { input?: string | Uint8Array; env?: NodeJS.ProcessEnv } = {},
+): Promise<Running> {
   built ??= build()
   await built
-  const child = spawn(process.execPath, [main, ...args], { stdio: 'pipe' })
+  const child = spawn(process.execPath, [script, ...args], { stdio: 'pipe', env: { ...process.env, ...env } })
   let stdout = ''
   let stderr = ''
   const watchers = new Set<() => void>()
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text
+    for (const look of watchers) look()
   })
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text
@@ -73,10 +81,10 @@ export async function start(args: readonly string[], input: string | Uint8Array 
     child.on('error', reject)
     child.on('close', code => resolve({ code, stdout, stderr }))
   })
-  const shows = (text: string) =>
+  const shows = (text: string, where: 'stdout' | 'stderr' = 'stderr') =>
     new Promise<void>((resolve, reject) => {
       const look = () => {
-        if (!stderr.includes(text)) return
+        if (!(where === 'stdout' ? stdout : stderr).includes(text)) return
         watchers.delete(look)
         resolve()
       }
