@@ -1,12 +1,16 @@
 /** Keys and values that decoding keeps between its steps. Caches hold no gradients and belong to no scope: dispose them. */
 import { ArgumentError } from '../errors.ts'
 import { copy } from '../native.generated.ts'
+import { expectDType, expectShape, formatShape } from '../ops/check.ts'
 import { gatherRows, slice, zeros } from '../ops/index.ts'
 import { noGrad, persistent, scope } from '../scope.ts'
 import type { Sequences } from '../sequences.ts'
 import { type Tensor, tensor } from '../tensor.ts'
 
-/** Self-attention: the keys and values of all tokens so far, in buffers [B, maxLength, Hkv, D] that the first tokens make. */
+/**
+ * Self-attention: the keys and values of all tokens so far, in buffers [B, maxLength, Hkv, D] that the first tokens make. All sequences grow by the same
+ * number of tokens; one that has fewer keys to look at says so in a mask (`Mask.keyLengths`).
+ */
 export class SelfAttentionCache {
   /** Tokens so far, of each sequence. */
   length = 0
@@ -20,6 +24,11 @@ export class SelfAttentionCache {
 
   /** Adds the keys and values [B, T, Hkv, D] of T more tokens. Gives those of all tokens, [B, length, Hkv, D]. */
   append(k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
+    if (k.rank !== 4)
+      throw new ArgumentError(
+        `[SelfAttentionCache] k must be [B, T, Hkv, D], as many tokens of each sequence (packed sequences have no cache), is ${formatShape(k.shape)}`,
+      )
+    expectShape('SelfAttentionCache', 'v', v, [...k.shape.slice(0, 3), -1])
     const count = k.shape[1] as number
     const end = this.length + count
     if (end > this.maxLength)
@@ -29,6 +38,13 @@ export class SelfAttentionCache {
       this.#v ??= this.#buffer(v)
       const held = this.#k.shape[0]
       if (k.shape[0] !== held) throw new ArgumentError(`[SelfAttentionCache] k must be of ${held} sequences, is of ${k.shape[0]}`)
+      for (const [name, more, all] of [
+        ['k', k, this.#k],
+        ['v', v, this.#v],
+      ] as const) {
+        expectShape('SelfAttentionCache', name, more, all.shape.toSpliced(1, 1, count))
+        expectDType('SelfAttentionCache', name, more, all.dtype)
+      }
       copy({ x: k, y: slice(this.#k, 1, this.length, end) })
       copy({ x: v, y: slice(this.#v, 1, this.length, end) })
       this.length = end

@@ -1,3 +1,4 @@
+import { ArgumentError } from '../errors.ts'
 import { attention, attentionWeights, reshape } from '../ops/index.ts'
 import { scope } from '../scope.ts'
 import type { Sequences } from '../sequences.ts'
@@ -17,7 +18,7 @@ export interface MultiheadAttentionForward extends AttentionInputOptions {
   needWeights?: boolean
   /** Weights averaged over the heads. Default true. */
   averageAttnWeights?: boolean
-  /** For decoding: keys and values of earlier tokens, or of the memory. */
+  /** For decoding: keys and values of earlier tokens, of which every sequence has as many (no packed `sequences`), or of the memory. */
   cache?: SelfAttentionCache | CrossAttentionCache | undefined
 }
 
@@ -101,12 +102,16 @@ export class MultiheadAttention<E extends number = number, K extends number = E,
     })
   }
 
-  #heads({ query, key, value }: AttentionInputs, cache: MultiheadAttentionForward['cache']): Heads {
+  #heads({ query, key, value, sequences: packed }: AttentionInputs, cache: MultiheadAttentionForward['cache']): Heads {
     if (cache === undefined) return project(this.sizes, this, { query, key, value }) as Heads
     if (cache instanceof CrossAttentionCache) {
       const { q } = project(this.sizes, this, { query }) as Heads
       return { q, ...cache.get(() => project(this.sizes, this, { key, value }) as Heads) }
     }
+    if (packed)
+      throw new ArgumentError(
+        '[MultiheadAttention] sequences must not be given with a SelfAttentionCache: in it all sequences grow by as many tokens, so query is [B, T, embedDim]',
+      )
     const { q, k, v } = project(this.sizes, this, { query, key, value }) as Heads
     return { q, ...cache.append(k, v) }
   }

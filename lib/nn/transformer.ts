@@ -148,6 +148,10 @@ export class Transformer<C extends number = number> extends Module {
     const { device } = this.#vocabulary('decodeStep').targetEmbedding.weight
     return noGrad(() =>
       scope(() => {
+        if (cache.layers.length !== this.decoder.layers.length)
+          throw new ArgumentError(
+            `[decodeStep] cache must be of a model with ${this.decoder.layers.length} decoder layers, is of one with ${cache.layers.length}`,
+          )
         const given = ids instanceof Tensor ? ids : tensor(Int32Array.from(ids), [ids.length], { device })
         const count = given.size / cache.count
         if (!Number.isInteger(count) || count === 0)

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { observeOps } from '../../lib/autograd/defineOp.ts'
 import { packRagged } from '../../lib/data/index.ts'
-import { type Device, device, Mask, noGrad, Sequences, scope, seed, type Tensor, tensor } from '../../lib/index.ts'
+import { type Device, device, Mask, noGrad, Sequences, scope, seed, type Tensor, tensor, zeros } from '../../lib/index.ts'
 import {
   MultiheadAttention,
   SelfAttentionCache,
@@ -238,6 +238,44 @@ test('attention: cached chunks equal the whole', async () => {
       expect(worst(output, expected)).toBeLessThan(1e-5)
     }
   })
+})
+
+test('attention: a cache whose sequences would not grow together says so', () => {
+  scope(() => {
+    using attention = new MultiheadAttention({ embedDim: 8, numHeads: 2 }, { device: cpu })
+    const x = (...shape: number[]) => zeros([...shape, 8], { device: cpu })
+    using cache = new SelfAttentionCache(5)
+    const step = (input: Tensor, sequences?: Sequences) => attention.forward(input, input, input, { cache, sequences, isCausal: true })
+    // Two packed sequences of 2 and 1 tokens: heads must not be taken for tokens.
+    expect(() => step(x(3), Sequences.of([2, 1], cpu))).toThrow(
+      '[MultiheadAttention] sequences must not be given with a SelfAttentionCache: in it all sequences grow by as many tokens, so query is [B, T, embedDim]',
+    )
+    expect(cache.length).toBe(0)
+    step(x(2, 3))
+    expect(() => step(x(3, 1))).toThrow('[SelfAttentionCache] k must be of 2 sequences, is of 3')
+    expect(() => step(x(1))).toThrow('[SelfAttentionCache] k must be of 2 sequences, is of 1') // not batched: one sequence
+    expect(() => step(x(2, 3))).toThrow('[SelfAttentionCache] there must be at most 5 tokens (maxLength), are 6')
+    expect(cache.length).toBe(3)
+    const rows = (...shape: number[]) => zeros(shape, { device: cpu })
+    expect(() => cache.append(rows(3, 2, 4), rows(3, 2, 4))).toThrow(
+      '[SelfAttentionCache] k must be [B, T, Hkv, D], as many tokens of each sequence (packed sequences have no cache), is [3, 2, 4]',
+    )
+    expect(() => cache.append(rows(2, 1, 2, 8), rows(2, 1, 2, 8))).toThrow('[SelfAttentionCache] k must be [2, 1, 2, 4], is [2, 1, 2, 8]')
+    expect(() => cache.append(rows(2, 1, 2, 4), rows(2, 2, 2, 4))).toThrow('[SelfAttentionCache] v must be [2, 1, 2, *], is [2, 2, 2, 4]')
+    expect(() => cache.append(rows(2, 1, 2, 4).cast('bf16'), rows(2, 1, 2, 4))).toThrow(
+      '[SelfAttentionCache] k must have dtype f32, is bf16',
+    )
+    expect(cache.length).toBe(3)
+  })
+})
+
+test('decode cache: one of another model says so', () => {
+  using model = make({ ...small }).eval()
+  using shallow = make({ ...small, numDecoderLayers: 1 }).eval()
+  using cache = shallow.newCache(batch.source, 6)
+  expect(() => model.decodeStep([1, 2, 3, 4], cache)).toThrow(
+    '[decodeStep] cache must be of a model with 2 decoder layers, is of one with 1',
+  )
 })
 
 test('attention: packed sequences equal each sequence alone, with appended keys and with weights', async () => {
