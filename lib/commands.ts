@@ -9,6 +9,7 @@ import { dtypeIds } from './dtype.ts'
 const ALLOCATE = 0
 const VIEW = 1
 const FREE = 2
+const RESTORE = 3
 
 /** Enough ops that a submission costs little beside them, few enough that the device starts while JavaScript still records. */
 const OPS_PER_SUBMIT = 64
@@ -77,6 +78,18 @@ export class CommandStream {
   free(slot: number): void {
     let i = this.begin(2)
     this.words[i++] = FREE
+    this.words[i++] = slot
+    this.#length = i
+    if (!this.#capturing) this.#schedule()
+  }
+
+  /**
+   * Makes a failed tensor usable as far as it can be: contents that failed updates have left as they were count as good again, and memory that could not
+   * be had is asked for again (its elements are not set then, and must be written before they can be read).
+   */
+  restore(slot: number): void {
+    let i = this.begin(2)
+    this.words[i++] = RESTORE
     this.words[i++] = slot
     this.#length = i
     if (!this.#capturing) this.#schedule()

@@ -958,6 +958,7 @@ export interface AdamwArgs {
   secondMoments: readonly Tensor[]
   masters: readonly Tensor[]
   steps: readonly Tensor[]
+  others: readonly Tensor[]
   rate: Tensor
   rest1: number
   rest2: number
@@ -970,7 +971,14 @@ export interface AdamwArgs {
 export function adamw(a: AdamwArgs): void {
   const stream = a.rate.device.commands
   let i = stream.begin(
-    14 + a.params.length + a.grads.length + a.firstMoments.length + a.secondMoments.length + a.masters.length + a.steps.length,
+    15 +
+      a.params.length +
+      a.grads.length +
+      a.firstMoments.length +
+      a.secondMoments.length +
+      a.masters.length +
+      a.steps.length +
+      a.others.length,
   )
   const w = stream.words
   const f = stream.floats
@@ -987,6 +995,8 @@ export function adamw(a: AdamwArgs): void {
   for (const tensor of a.masters) w[i++] = tensor.handle.index
   w[i++] = a.steps.length
   for (const tensor of a.steps) w[i++] = tensor.handle.index
+  w[i++] = a.others.length
+  for (const tensor of a.others) w[i++] = tensor.handle.index
   w[i++] = a.rate.handle.index
   f[i++] = a.rest1
   f[i++] = a.rest2

@@ -83,6 +83,13 @@ export function gradientOf(leaf: Tensor): Tensor {
   return leaf.grad
 }
 
+/** Sets the gradient of a leaf to zero, if it has one. One that a failed op has left incomplete, or without memory, is whole again. */
+export function clearGradient({ grad }: Tensor): void {
+  if (grad === undefined) return
+  grad.device.commands.restore(grad.handle.index)
+  fill({ y: grad, value: 0 })
+}
+
 /** Graph order: a node comes after everything that its output went into. */
 function backwardOrder(root: TapeNode): TapeNode[] {
   const seen = new Set<TapeNode>([root])

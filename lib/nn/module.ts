@@ -1,6 +1,6 @@
+import { clearGradient } from '../autograd/tape.ts'
 import type { Device } from '../device.ts'
 import type { FloatDType } from '../dtype.ts'
-import { fill_ } from '../ops/fill.ts'
 import { Tensor } from '../tensor.ts'
 import { convertModule, moveModule } from './placement.ts'
 import { loadStateDict, type StateDict } from './stateDict.ts'
@@ -115,9 +115,9 @@ export abstract class Module {
     return loadStateDict(this, state, options.strict ?? true)
   }
 
-  /** Sets every gradient to zero. Optimizers that consume gradients have done so already. */
+  /** Sets every gradient to zero. Optimizers that consume gradients have done so already; their own `zeroGrad` is for a step that has failed. */
   zeroGrad(): void {
-    for (const parameter of this.parameters()) if (parameter.grad) fill_(parameter.grad, 0)
+    for (const parameter of this.parameters()) clearGradient(parameter)
   }
 
   /**

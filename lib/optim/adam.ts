@@ -1,6 +1,7 @@
+import { clearGradient } from '../autograd/tape.ts'
 import { dtypeIds } from '../dtype.ts'
 import { ArgumentError } from '../errors.ts'
-import { adamw, copy, fill } from '../native.generated.ts'
+import { adamw, copy } from '../native.generated.ts'
 import { persistent } from '../scope.ts'
 import { allocate, assertLive, type Tensor } from '../tensor.ts'
 import { expectNonNegative, expectNumber, type Parameters, resolveGroups } from './parameters.ts'
@@ -77,22 +78,14 @@ abstract class AdamFamily {
   /**
    * Updates every parameter that has a gradient, and zeroes the gradient in the same pass: a training loop needs no `zeroGrad()`. A parameter
    * whose gradient is zero because a step did not use it still decays and moves on by its running mean; one without a gradient is left alone.
+   *
+   * Where the device could not compute a gradient (out of memory), the step is not made, for no group: what reads a parameter then rejects with that
+   * error, the next loss for one. Parameters and moments keep what they held: catch the error, call `zeroGrad()`, go on with a smaller batch.
    */
   step(): void {
-    for (const group of this.#groups) {
-      const params: Tensor[] = []
-      const grads: Tensor[] = []
-      const states: ParameterState[] = []
-      for (const [i, parameter] of group.parameters.entries()) {
-        assertLive(parameter, this.#name)
-        if (parameter.grad === undefined) continue
-        params.push(parameter)
-        grads.push(parameter.grad)
-        const known = this.#states[group.start + i] ?? this.#newState(parameter)
-        this.#states[group.start + i] = known
-        states.push(known)
-      }
-      if (params.length === 0) continue
+    const updates = this.#groups.map(group => this.#update(group)).filter(update => update.params.length > 0)
+    for (const update of updates) {
+      const { params, grads, states, weightDecay } = update
       adamw({
         params,
         grads,
@@ -100,27 +93,46 @@ abstract class AdamFamily {
         secondMoments: states.map(state => state.exp_avg_sq),
         masters: states.some(state => state.master) ? states.map((state, i) => state.master ?? (params[i] as Tensor)) : [],
         steps: states.map(state => state.step),
+        others: updates.flatMap(other => (other === update ? [] : other.grads)),
         rate: this.#rate,
         rest1: 1 - this.#betas[0],
         rest2: 1 - this.#betas[1],
         eps: this.#eps,
-        weightDecay: group.weightDecay,
+        weightDecay,
         decoupled: Number(this.#decoupled),
         clear: 1,
       })
     }
   }
 
-  /** Zeroes all gradients, or with `free` gives their memory back. `step()` zeroes them already: this is for a batch that is given up. */
-  zeroGrad({ free = false }: { free?: boolean } = {}): void {
-    for (const parameter of this.parameters) {
+  /** What a step does to a group: its parameters that have a gradient. */
+  #update({ parameters, weightDecay, start }: Group) {
+    const update = { params: [] as Tensor[], grads: [] as Tensor[], states: [] as ParameterState[], weightDecay }
+    for (const [i, parameter] of parameters.entries()) {
+      assertLive(parameter, this.#name)
       if (parameter.grad === undefined) continue
+      const known = this.#states[start + i] ?? this.#newState(parameter)
+      this.#states[start + i] = known
+      update.params.push(parameter)
+      update.grads.push(parameter.grad)
+      update.states.push(known)
+    }
+    return update
+  }
+
+  /**
+   * Gives a batch up: zeroes all gradients, or with `free` gives their memory back. `step()` zeroes them already. After a failed step it also makes the
+   * parameters and this optimizer's memory usable again, as they were before that step: see `step`.
+   */
+  zeroGrad({ free = false }: { free?: boolean } = {}): void {
+    for (const [i, parameter] of this.parameters.entries()) {
+      const { commands } = parameter.device
+      commands.restore(parameter.handle.index)
+      for (const tensor of Object.values(this.#states[i] ?? {})) commands.restore((tensor as Tensor).handle.index)
       if (free) {
-        parameter.grad.dispose()
+        parameter.grad?.dispose()
         parameter.grad = undefined
-      } else {
-        fill({ y: parameter.grad, value: 0 })
-      }
+      } else clearGradient(parameter)
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Batch, Batches } from '../data/batches.ts'
-import { TrainingError } from '../errors.ts'
+import { DeviceError, TrainingError } from '../errors.ts'
 import { scope } from '../scope.ts'
 import type { Tensor } from '../tensor.ts'
 import { Lagging, WeightedMean } from './lagging.ts'
@@ -14,6 +14,8 @@ export interface TrainableModel extends LossModel {
 export interface TrainableOptimizer {
   lr: number
   step(): void
+  /** Gives the gradients up, and makes usable again what a failed step has left as it was. */
+  zeroGrad(): void
 }
 
 /** One step, told a few steps later. */
@@ -80,9 +82,18 @@ const STEPS_AHEAD = 3
  * `seed()` and of the batches), options and machine give the same losses.
  *
  * Rejects with TrainingError when a loss is not finite, with the device's error when a step failed, or with the signal's reason: the model is then as
- * the last recorded step left it, and can be saved.
+ * the last step that was made left it, and can be saved or trained on.
  */
 export async function train(model: TrainableModel, options: TrainOptions): Promise<void> {
+  try {
+    await runEpochs(model, options)
+  } catch (error) {
+    if (error instanceof DeviceError) options.optimizer.zeroGrad()
+    throw error
+  }
+}
+
+async function runEpochs(model: TrainableModel, options: TrainOptions): Promise<void> {
   const { batches, validation, epochs, maxSteps = Number.POSITIVE_INFINITY, signal, onStep, onEpoch } = options
   const parameters = model.parameters()
   let step = 0

@@ -76,13 +76,16 @@ void Engine::write(std::shared_ptr<Session> session, int32_t index, DType source
   push([this, session = std::move(session), index, source, bytes = std::move(bytes)]() mutable {
     if (session->closed()) return;
     Slot* slot = session->slots.find(index);
-    if (!slot || slot->failure) return;
+    if (!slot || slot->no_memory) return;
     if (source == DType::f32 && slot->view.dtype == DType::bf16) bytes = narrow<bf16>(bytes);
     if (source == DType::f32 && slot->view.dtype == DType::f16) bytes = narrow<f16>(bytes);
     Status status = bytes.size() == static_cast<size_t>(slot->view.count()) * size_of(slot->view.dtype) && slot->view.contiguous()
                         ? backend_->upload(slot->view.data, bytes.data(), bytes.size())
                         : Status::error(Code::invalid_argument, "the data does not fill the tensor");
-    if (!status) slot->failure = failure_of(status, "write");
+    if (status)
+      slot->written();
+    else if (slot->buffer)
+      slot->buffer->failure = failure_of(status, "write");
   });
 }
 
@@ -96,8 +99,8 @@ void Engine::read(std::shared_ptr<Session> session, int32_t index, bool raw, uin
       completion->failure = lost_;
     } else if (!slot) {
       completion->failure = failure_of(Status::error(Code::invalid_argument, "the tensor has been disposed"), "read");
-    } else if (slot->failure) {
-      completion->failure = slot->failure;
+    } else if (slot->failure()) {
+      completion->failure = slot->failure();
     } else {
       completion->dtype = slot->view.dtype;
       completion->bytes.resize(static_cast<size_t>(slot->view.count()) * size_of(slot->view.dtype));

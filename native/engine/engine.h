@@ -14,6 +14,7 @@ enum Command : int32_t {
   kAllocate = 0,  // slot, dtype | rank << 8 | op << 16, dims…
   kView = 1,      // slot, base, rank, offset (2 words), dims…, strides (2 words each)…
   kFree = 2,      // slot
+  kRestore = 3,   // slot: what failed updates have left as it was counts as good again; memory that could not be had is asked for again
   kFirstOp = 8,
 };
 

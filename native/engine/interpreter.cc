@@ -43,6 +43,9 @@ void Interpreter::execute(const int32_t* words, size_t count) {
       case kFree:
         session_.slots.at(*word++) = Slot{};
         break;
+      case kRestore:
+        restore(session_.slots.at(*word++));
+        break;
       default:
         word = run(static_cast<Op>(command - kFirstOp), word);
         break;
@@ -67,30 +70,49 @@ const int32_t* Interpreter::allocate(const int32_t* word) {
   Slot& slot = session_.slots.at(index);
   // A replayed allocation finds last time's block: the tensor that outlives the capture keeps its memory.
   const size_t bytes = static_cast<size_t>(view.count()) * size_of(dtype);
-  if (slot.buffer && slot.buffer.use_count() == 1 && slot.buffer->bytes == bytes && !slot.failure) {
+  if (slot.buffer && slot.buffer.use_count() == 1 && slot.buffer->bytes == bytes) {
     view.data = slot.buffer->data;
     slot.view = view;
+    slot.buffer->failure = nullptr;
     return word + 2 + rank;
   }
   slot = Slot{};
   slot.view = view;
-  const char* owner = op == 0 ? "tensor" : kOps[op - kFirstOp].name;
+  slot.owner = op == 0 ? "tensor" : kOps[op - kFirstOp].name;
+  obtain(slot);
+  return word + 2 + rank;
+}
+
+// Memory for a slot that has none.
+void Interpreter::obtain(Slot& slot) {
   if (engine_.lost()) {
-    slot.failure = engine_.lost();
-    return word + 2 + rank;
+    slot.no_memory = engine_.lost();
+    return;
   }
+  const size_t bytes = static_cast<size_t>(slot.view.count()) * size_of(slot.view.dtype);
   void* data = nullptr;
   Status status = engine_.allocator_.allocate(bytes, &data);
   if (status) {
     slot.view.data = data;
-    slot.buffer = std::make_shared<Buffer>(engine_.allocator_, data, bytes, owner);
+    slot.buffer = std::make_shared<Buffer>(engine_.allocator_, data, bytes, slot.owner);
+    slot.no_memory = nullptr;
   } else {
-    slot.failure = std::make_shared<Failure>(
-        Failure{status.code,
-                std::string("[") + owner + "] out of memory: a " + name_of(dtype) + " tensor " + view.shape_string() + " " + status.message,
-                largest_owners()});
+    slot.no_memory = std::make_shared<Failure>(Failure{status.code,
+                                                       std::string("[") + slot.owner + "] out of memory: a " + name_of(slot.view.dtype) +
+                                                           " tensor " + slot.view.shape_string() + " " + status.message,
+                                                       largest_owners()});
   }
-  return word + 2 + rank;
+}
+
+void Interpreter::restore(Slot& slot) {
+  if (slot.buffer) {
+    if (slot.buffer->stale) slot.buffer->failure = nullptr;
+  } else if (slot.owner) {
+    auto before = slot.no_memory;
+    obtain(slot);
+    // Elements that are not set yet: good once something writes them whole.
+    if (slot.buffer) slot.buffer->failure = before;
+  }
 }
 
 const int32_t* Interpreter::view(const int32_t* word) {
@@ -101,7 +123,7 @@ const int32_t* Interpreter::view(const int32_t* word) {
   slot.view.rank = rank;
   if (base) {
     slot.buffer = base->buffer;
-    slot.failure = base->failure;
+    slot.no_memory = base->no_memory;
     slot.view.dtype = base->view.dtype;
     // Offsets count from the start of the buffer, so that a view of a view is no special case.
     if (base->buffer && base->buffer->data)
@@ -119,22 +141,14 @@ const int32_t* Interpreter::run(Op op, const int32_t* word) {
   const OpInfo& info = kOps[static_cast<int>(op)];
   alignas(16) char args[kMaxArgsSize] = {};
   std::shared_ptr<const Failure> failure = engine_.lost();
-  Slot* written[8];
-  int written_count = 0;
-  std::vector<Slot*> written_list;
+  written_.clear();
   list_views_.clear();
 
   auto resolve = [&](int32_t index, const Field& field) -> View {
     Slot* slot = session_.slots.find(index);
     if (!slot) return absent_view();
-    if (is_read(field.kind) && slot->failure && !failure) failure = slot->failure;
-    if (is_written(field.kind)) {
-      if (field.kind == FieldKind::acc_list)
-        written_list.push_back(slot);
-      else
-        written[written_count++] = slot;
-      if (slot->failure && !failure) failure = slot->failure;  // its allocation failed
-    }
+    if (!failure) failure = is_read(field.kind) ? slot->failure() : slot->no_memory;
+    if (is_written(field.kind)) written_.emplace_back(slot, field.kind);
     return slot->view;
   };
 
@@ -171,9 +185,16 @@ const int32_t* Interpreter::run(Op op, const int32_t* word) {
       if (status.code == Code::device_lost) engine_.lost_ = failure;
     }
   }
-  if (failure) {
-    for (int i = 0; i < written_count; ++i) written[i]->failure = failure;
-    for (Slot* slot : written_list) slot->failure = failure;
+  for (auto [slot, kind] : written_) {
+    const bool assigned = kind == FieldKind::out || kind == FieldKind::out_opt;
+    if (!failure) {
+      if (assigned) slot->written();
+    } else if (Buffer* buffer = slot->buffer.get()) {
+      // Lists are updated together or not at all. A sum that lacks a part is neither old nor new.
+      const bool untouched = kind == FieldKind::acc_list;
+      buffer->stale = untouched && (!buffer->failure || buffer->stale);
+      buffer->failure = failure;
+    }
   }
   return word;
 }

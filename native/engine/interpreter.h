@@ -15,6 +15,8 @@ class Interpreter final : public Context {
 
  private:
   const int32_t* allocate(const int32_t* word);
+  void obtain(Slot& slot);
+  void restore(Slot& slot);
   const int32_t* view(const int32_t* word);
   const int32_t* run(Op op, const int32_t* word);
   void release_scratch();
@@ -26,6 +28,7 @@ class Interpreter final : public Context {
   uint64_t counter_base_;
   std::vector<std::pair<void*, size_t>> scratch_;
   std::vector<View> list_views_;
+  std::vector<std::pair<Slot*, FieldKind>> written_;
 };
 
 }  // namespace tilewise

@@ -27,14 +27,29 @@ struct Buffer {
   void* data;
   size_t bytes;
   std::string owner;  // the op that asked for it: what an out-of-memory report names
+
+  // Why the contents are not what the commands say, if they are not. All views share it: a part that was not written spoils the whole.
+  std::shared_ptr<const Failure> failure;
+  // The failure has kept updates away and touched nothing: the contents are whole, as they were before.
+  bool stale = false;
 };
 
 struct Slot {
   std::shared_ptr<Buffer> buffer;
   View view = absent_view();
-  std::shared_ptr<const Failure> failure;
+  std::shared_ptr<const Failure> no_memory;  // why there is no buffer
+  const char* owner = nullptr;               // who asked for memory; none for a view
 
   bool used() const { return view.rank >= 0; }
+  // What whoever reads this is told; none: it may be read.
+  std::shared_ptr<const Failure> failure() const { return buffer ? buffer->failure : no_memory; }
+  bool covers_buffer() const {
+    return buffer && view.contiguous() && static_cast<size_t>(view.count()) * size_of(view.dtype) == buffer->bytes;
+  }
+  // All elements of the view have been written.
+  void written() {
+    if (covers_buffer()) buffer->failure = nullptr;
+  }
 };
 
 class Slots {

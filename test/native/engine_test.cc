@@ -1,5 +1,5 @@
-// The engine on a backend of plain memory: order, reuse, poison, exhaustion, loss, capture, and sessions that end with work queued.
-// Built and run under sanitizers by scripts/test-native.sh.
+// The engine on a backend of plain memory: order, reuse, poison, exhaustion, recovery, loss, capture, and sessions that end with work
+// queued. Built and run under sanitizers by scripts/test-native.sh.
 #include "engine/engine.h"
 
 #include <chrono>
@@ -23,7 +23,7 @@ void check(bool condition, const char* what, int line) {
 }
 #define CHECK(condition) check(condition, #condition, __LINE__)
 
-// Ops it knows: fill; affine (y = scale * x + shift, failing for scale NaN, lost for scale inf); accumulate.
+// Ops it knows: fill; affine (y = scale * x + shift, failing for scale NaN, lost for scale inf); accumulate; clip_by_norm (a product).
 class PlainBackend final : public Backend {
  public:
   explicit PlainBackend(size_t memory) : memory_(memory) {}
@@ -69,6 +69,10 @@ class PlainBackend final : public Backend {
     } else if (op == Op::accumulate) {
       auto& a = *static_cast<const accumulate_args*>(args);
       for (int64_t i = 0; i < a.y.count(); ++i) a.y.as<float>()[i] += a.x.as<float>()[i];
+    } else if (op == Op::clip_by_norm) {
+      auto& a = *static_cast<const clip_by_norm_args*>(args);
+      for (const View& x : a.xs)
+        for (int64_t i = 0; i < x.count(); ++i) x.as<float>()[i] *= a.max_norm;
     } else {
       return Status::error(Code::unsupported, "not in this test");
     }
@@ -99,6 +103,12 @@ struct Words {
   Words& affine(int x, int y, float scale, float shift) { return add({id(Op::affine), x, y, bits(scale), bits(shift)}); }
   Words& accumulate(int x, int y) { return add({id(Op::accumulate), x, y}); }
   Words& view(int slot, int base, int offset, int count) { return add({kView, slot, base, 1, offset, 0, count, 1, 0}); }
+  // clip_by_norm stands for all updates of lists
+  Words& scale(std::initializer_list<int32_t> slots, int norm) {
+    add({id(Op::clip_by_norm), static_cast<int32_t>(slots.size())}).add(slots);
+    return add({norm, bits(2.0f)});
+  }
+  Words& restore(int slot) { return add({kRestore, slot}); }
   Words& free(int slot) { return add({kFree, slot}); }
 };
 
@@ -199,12 +209,15 @@ void poison_and_exhaustion() {
   words.accumulate(1, 3);
   client.submit(words);
   CHECK(client.read(3)->failure != nullptr);  // updated in place by something poisoned
+  words.restore(3);
+  client.submit(words);
+  CHECK(client.read(3)->failure != nullptr);  // a sum that lacks a part is no old value either
   words.fill(1, 5.0f);
   client.submit(words);
-  CHECK(client.read(1)->failure != nullptr);  // a failure stays until its tensor is freed
-  words.free(1).allocate(1, 100).fill(1, 5.0f);
+  CHECK(client.first(1) == 5.0f);  // written whole, whatever it held
+  words.free(1).allocate(1, 100).affine(0, 1, NAN, 0.0f).free(1).allocate(1, 100).fill(1, 6.0f);
   client.submit(words);
-  CHECK(client.first(1) == 5.0f);
+  CHECK(client.first(1) == 6.0f);
   words.allocate(4, 1 << 20, Op::affine).affine(0, 4, 1.0f, 0.0f);
   client.submit(words);
   auto exhausted = client.read(4);
@@ -212,6 +225,61 @@ void poison_and_exhaustion() {
   CHECK(exhausted->failure && exhausted->failure->message.find("[affine] out of memory: a f32 tensor [1048576]") == 0);
   CHECK(client.first(0) == 1.0f);
   CHECK(client.read(99)->failure != nullptr);
+}
+
+// Views share what has happened to their buffer.
+void parts() {
+  Engine engine(std::make_unique<PlainBackend>(64 << 10), 0, false);
+  Client client(engine);
+  Words words;
+  words.allocate(0, 4).fill(0, 1.0f).allocate(1, 4).affine(0, 1, NAN, 0.0f);
+  words.view(2, 0, 1, 2).affine(1, 2, 1.0f, 0.0f).free(2);
+  client.submit(words);
+  CHECK(client.read(0)->failure != nullptr);  // a part was not written
+  words.view(2, 0, 1, 2).fill(2, 7.0f);
+  client.submit(words);
+  CHECK(client.read(0)->failure != nullptr);  // and who knows which
+  CHECK(client.read(2)->failure != nullptr);
+  words.fill(0, 8.0f);
+  client.submit(words);
+  CHECK(client.first(0) == 8.0f);
+  CHECK(client.first(2) == 8.0f);
+}
+
+void restore() {
+  Engine engine(std::make_unique<PlainBackend>(64 << 10), 0, false);
+  Client client(engine);
+  Words words;
+  // 0 and 1: updated together, by a factor that could not be computed. 2: the factor.
+  words.allocate(0, 4).fill(0, 3.0f).allocate(1, 4).fill(1, 4.0f).allocate(2, 1).affine(0, 2, NAN, 0.0f).scale({0, 1}, 2);
+  client.submit(words);
+  CHECK(client.read(0)->failure && client.read(0)->failure->message == "[affine] asked to fail");
+  CHECK(client.read(1)->failure != nullptr);
+  words.restore(0).restore(1).restore(2);
+  client.submit(words);
+  CHECK(client.first(0) == 3.0f && client.first(1) == 4.0f);  // nothing has touched them
+  CHECK(client.read(2)->failure != nullptr);                  // this one was never computed
+  // What is incomplete stays so, also when an update is kept away from it.
+  words.accumulate(2, 0).scale({0, 1}, 2).restore(0).restore(1);
+  client.submit(words);
+  CHECK(client.read(0)->failure != nullptr);
+  CHECK(client.first(1) == 4.0f);
+  // Memory that could not be had.
+  words.allocate(3, 12000).allocate(4, 12000).fill(4, 5.0f);
+  client.submit(words);
+  CHECK(client.read(4)->failure && client.read(4)->failure->code == Code::out_of_memory);
+  words.restore(4).fill(4, 5.0f);
+  client.submit(words);
+  CHECK(client.read(4)->failure != nullptr);  // there still is none
+  words.free(3).restore(4);
+  client.submit(words);
+  CHECK(client.read(4)->failure != nullptr);  // its elements are not set
+  words.fill(4, 5.0f);
+  client.submit(words);
+  CHECK(client.first(4) == 5.0f);
+  words.restore(99).restore(4);
+  client.submit(words);
+  CHECK(client.first(4) == 5.0f);
 }
 
 void loss() {
@@ -277,6 +345,8 @@ void size_classes() {
 int main() {
   order_and_reuse();
   poison_and_exhaustion();
+  parts();
+  restore();
   loss();
   capture();
   sessions_that_end();

@@ -83,6 +83,10 @@ Status adamw(Context& context, const adamw_args& a) {
   void* memory = nullptr;
   TILEWISE_RETURN_IF_ERROR(context.scratch(static_cast<size_t>(std::max(1, count)) * sizeof(Coefficients), &memory));
   auto* coefficients = static_cast<Coefficients*>(memory);
+  Piece* pieces = nullptr;
+  int64_t piece_count = 0;
+  TILEWISE_RETURN_IF_ERROR(pieces_of(context, a.params, &pieces, &piece_count));
+  // From here on nothing fails.
   const float rate = *a.rate.as<float>();
   const double beta1 = 1.0 - a.rest1, beta2 = 1.0 - a.rest2;
   for (int t = 0; t < count; ++t) {
@@ -99,9 +103,6 @@ Status adamw(Context& context, const adamw_args& a) {
     c.correction2 = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(beta2, static_cast<double>(*step))));
     c.eps = a.eps;
   }
-  Piece* pieces = nullptr;
-  int64_t piece_count = 0;
-  TILEWISE_RETURN_IF_ERROR(pieces_of(context, a.params, &pieces, &piece_count));
   parallel_for(piece_count, 2, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Coefficients& c = coefficients[pieces[i].tensor];
