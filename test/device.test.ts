@@ -40,6 +40,7 @@ describe('device', () => {
 describe('errors', () => {
   it('bad arguments throw at the call and queue nothing', async () => {
     const x = zeros([2, 3], { device: cpu })
+    // @ts-expect-error the compiler sees it too
     expect(() => add(x, zeros([4], { device: cpu }))).toThrow('[add] b must broadcast with a: shapes [2, 3] and [4] differ at dimension -1')
     expect(() => add(x, 'no' as never)).toThrow('[add] b must be a Tensor, is string')
     expect(() => add(x, tensor([1], { device: cpu, dtype: 'i32' }))).toThrow('[add] b must have dtype f32 as a has, is i32')

@@ -2,7 +2,8 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { drawForDropout } from '../generator.ts'
 import { type AttentionArgs, attentionBackward, attention as native, schema } from '../native.generated.ts'
-import { allocate, type Tensor } from '../tensor.ts'
+import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Last, Leading, Wide, WithLast } from '../types/shape.ts'
 import { allocateLike } from './allocateLike.ts'
 import {
   asRows,
@@ -157,11 +158,17 @@ const attentionOp = defineOp('attention', {
  * gradient flows through it.
  * Throws ArgumentError naming the argument that does not fit. Formula: Vaswani et al. 2017; blockwise: Dao 2023 (FlashAttention-2).
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): { output: Tensor; logSumExp: Tensor } {
+export function attention<Q extends Shape, K extends Shape, V extends Shape>(
+  q: Tensor<Q>,
+  k: Wide<K, Last<Q>>,
+  v: Tensor<V>,
+  options: AttentionOptions = {},
+): { output: Tensor<WithLast<Q, Last<V>>>; logSumExp: Tensor<Leading<Q>, 'f32'> } {
   expectTensor('attention', 'q', q)
   expectTensor('attention', 'k', k)
   expectTensor('attention', 'v', v)
-  return attentionOp(wholeRows(q), wholeRows(k), wholeRows(v), options)
+  const result: { output: Tensor; logSumExp: Tensor } = attentionOp(wholeRows(q), wholeRows(k), wholeRows(v), options)
+  return result as { output: Tensor<WithLast<Q, Last<V>>>; logSumExp: Tensor<Leading<Q>, 'f32'> }
 }
 
 export { attentionOp }

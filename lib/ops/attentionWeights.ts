@@ -1,6 +1,8 @@
 import { defineOp } from '../autograd/defineOp.ts'
+import type { DType } from '../dtype.ts'
 import { type AttentionWeightsArgs, attentionWeights as native, schema } from '../native.generated.ts'
-import { allocate, type Tensor } from '../tensor.ts'
+import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Last, Leading, Shaped, Wide } from '../types/shape.ts'
 import { type AttentionOptions, asRows, referenceScores, sharedArguments, wholeRows } from './attentionArguments.ts'
 import { expectDType, expectShape, expectTensor } from './check.ts'
 import { contiguous } from './copy.ts'
@@ -70,11 +72,16 @@ const weightsOp = defineOp('attentionWeights', {
  * @param q as given to `attention`. @param k likewise. @param logSumExp from its result. @param options the same mask, scale, sequences and extraKeys.
  * @returns f32 [B, H, Tq, Tk], or [B, 1, Tq, Tk] averaged; for ragged sequences Tq and Tk are the longest lengths.
  */
-export function attentionWeights(q: Tensor, k: Tensor, logSumExp: Tensor, options: AttentionWeightsOptions = {}): Tensor {
+export function attentionWeights<Q extends Shape, K extends Shape, L extends Shape>(
+  q: Tensor<Q>,
+  k: Wide<K, Last<Q>>,
+  logSumExp: Shaped<L, Leading<Q>>,
+  options: AttentionWeightsOptions = {},
+): Tensor<Shape, 'f32'> {
   expectTensor('attentionWeights', 'q', q)
   expectTensor('attentionWeights', 'k', k)
   expectTensor('attentionWeights', 'logSumExp', logSumExp)
-  return weightsOp(wholeRows(q), wholeRows(k), contiguous(logSumExp), options)
+  return weightsOp(wholeRows(q), wholeRows(k), contiguous<Shape, DType>(logSumExp), options) as Tensor<Shape, 'f32'>
 }
 
 export { weightsOp }

@@ -1,8 +1,9 @@
 import { defineOp } from '../autograd/defineOp.ts'
-import { isFloat } from '../dtype.ts'
+import { type DType, isFloat } from '../dtype.ts'
 import { ArgumentError, UnsupportedError } from '../errors.ts'
 import { type BinaryArgs, binary as native, schema } from '../native.generated.ts'
-import { allocate, type Tensor } from '../tensor.ts'
+import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Broadcast, BroadcastsWith } from '../types/shape.ts'
 import { affine } from './affine.ts'
 import { broadcastShapes, expectTensor } from './check.ts'
 import { binaryKinds, rawBinary, rawCast, rawFull, rawScale, rawSumTo, rawUnary } from './untaped.ts'
@@ -81,20 +82,31 @@ function operands(kind: BinaryKind, a: Operand, b: Operand): Tensor {
   return binary(kind, tensorOf(a), tensorOf(b))
 }
 
+/** Shapes that do not broadcast do not compile, where the compiler knows them. */
+type Elementwise<D extends DType = DType> = <A extends Shape = [], B extends Shape = []>(
+  a: Tensor<A> | number,
+  b: BroadcastsWith<A, B> | number,
+) => Tensor<Broadcast<A, B>, D>
+
+const of = (kind: BinaryKind) => ((a: Operand, b: Operand) => operands(kind, a, b)) as Elementwise
+const comparison = (kind: BinaryKind) => of(kind) as Elementwise<'u8'>
+
 /** Element-wise, with NumPy's broadcasting; numbers take the other side's dtype. */
-export const add = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? affine(a, 1, b) : binary('add', a, b))
-export const sub = (a: Operand, b: Operand): Tensor =>
-  typeof b === 'number' && typeof a !== 'number' ? affine(a, 1, -b) : operands('sub', a, b)
-export const mul = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? affine(a, b, 0) : binary('mul', a, b))
-export const div = (a: Operand, b: Operand): Tensor => operands('div', a, b)
-export const pow = (a: Operand, b: Operand): Tensor => operands('pow', a, b)
+export const add = ((a: Operand, b: Operand) =>
+  typeof b === 'number' && typeof a !== 'number' ? affine(a, 1, b) : operands('add', a, b)) as Elementwise
+export const sub = ((a: Operand, b: Operand) =>
+  typeof b === 'number' && typeof a !== 'number' ? affine(a, 1, -b) : operands('sub', a, b)) as Elementwise
+export const mul = ((a: Operand, b: Operand) =>
+  typeof b === 'number' && typeof a !== 'number' ? affine(a, b, 0) : operands('mul', a, b)) as Elementwise
+export const div = of('div')
+export const pow = of('pow')
 /** NaN wins; where both are equal the gradient is shared. */
-export const maximum = (a: Operand, b: Operand): Tensor => operands('maximum', a, b)
-export const minimum = (a: Operand, b: Operand): Tensor => operands('minimum', a, b)
+export const maximum = of('maximum')
+export const minimum = of('minimum')
 /** Comparisons give u8: 1 where true. */
-export const equal = (a: Operand, b: Operand): Tensor => operands('equal', a, b)
-export const notEqual = (a: Operand, b: Operand): Tensor => operands('notEqual', a, b)
-export const less = (a: Operand, b: Operand): Tensor => operands('less', a, b)
-export const lessEqual = (a: Operand, b: Operand): Tensor => operands('lessEqual', a, b)
-export const greater = (a: Operand, b: Operand): Tensor => operands('greater', a, b)
-export const greaterEqual = (a: Operand, b: Operand): Tensor => operands('greaterEqual', a, b)
+export const equal = comparison('equal')
+export const notEqual = comparison('notEqual')
+export const less = comparison('less')
+export const lessEqual = comparison('lessEqual')
+export const greater = comparison('greater')
+export const greaterEqual = comparison('greaterEqual')

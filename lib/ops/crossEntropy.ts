@@ -1,7 +1,8 @@
 import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { type CrossEntropyArgs, crossEntropyBackward, crossEntropy as native, schema } from '../native.generated.ts'
-import { allocate, type Tensor } from '../tensor.ts'
+import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Leading, Shaped } from '../types/shape.ts'
 import { expectDType, expectFloat, expectRange, expectShape, expectTensor } from './check.ts'
 import { cast, contiguous } from './copy.ts'
 import { rawCast } from './untaped.ts'
@@ -89,7 +90,22 @@ export const crossEntropyOp = defineOp('crossEntropy', {
  * @returns f32 [], with reduction `none` f32 [...]
  * @throws ArgumentError if a shape, dtype or option does not fit
  */
-export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor {
+export function crossEntropy<S extends Shape, T extends Shape>(
+  logits: Tensor<S>,
+  targets: Shaped<T, Leading<S>>,
+  options: CrossEntropyOptions & { reduction: 'none' },
+): Tensor<Leading<S>, 'f32'>
+export function crossEntropy<S extends Shape, T extends Shape>(
+  logits: Tensor<S>,
+  targets: Shaped<T, Leading<S>>,
+  options?: CrossEntropyOptions & { reduction?: 'mean' | 'sum' },
+): Tensor<readonly [], 'f32'>
+export function crossEntropy<S extends Shape, T extends Shape>(
+  logits: Tensor<S>,
+  targets: Shaped<T, Leading<S>>,
+  options?: CrossEntropyOptions,
+): Tensor<Shape, 'f32'>
+export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor<Shape, 'f32'> {
   const { ignoreIndex = -100, labelSmoothing = 0, reduction = 'mean', classWeight, normalizer } = options
   const op = 'crossEntropy'
   expectTensor(op, 'logits', logits)
@@ -120,5 +136,5 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
     labelSmoothing,
     reduction,
     normalizer: normalizer ?? 0,
-  })
+  }) as Tensor<Shape, 'f32'>
 }

@@ -2,7 +2,8 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { drawForDropout } from '../generator.ts'
 import { type EmbeddingArgs, embeddingBackward, embedding as native, schema } from '../native.generated.ts'
-import { allocate, type Tensor } from '../tensor.ts'
+import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Append, Last } from '../types/shape.ts'
 import { expectDType, expectFloat, expectRange, expectShape, expectTensor, formatShape, sameShape } from './check.ts'
 import { contiguous } from './copy.ts'
 import type { ArrayOps } from './reference.ts'
@@ -105,7 +106,11 @@ const embeddingOp = defineOp('embedding', {
  * [...ids, C]. Gradients add up in the order of the ids: the same batch gives the same bits. An id outside [0, V) is found on the device:
  * reading the result rejects with ArgumentError, naming the place and the id.
  */
-export function embedding(table: Tensor, ids: Tensor, options: EmbeddingOptions = {}): Tensor {
+export function embedding<T extends Shape, I extends Shape>(
+  table: Tensor<T>,
+  ids: Tensor<I>,
+  options: EmbeddingOptions = {},
+): Tensor<Append<I, [Last<T>]>> {
   expectTensor('embedding', 'table', table)
   expectTensor('embedding', 'ids', ids)
   const { positions, positionIds } = options
@@ -117,7 +122,7 @@ export function embedding(table: Tensor, ids: Tensor, options: EmbeddingOptions 
     positions && contiguous(positions),
     positionIds && contiguous(positionIds),
     options,
-  )
+  ) as Tensor as Tensor<Append<I, [Last<T>]>>
 }
 
 export { embeddingOp }

@@ -3,7 +3,8 @@ import { recording } from '../autograd/tape.ts'
 import { ArgumentError } from '../errors.ts'
 import { drawForDropout } from '../generator.ts'
 import { type FeedForwardArgs, feedForwardBackward, feedForward as native, schema } from '../native.generated.ts'
-import { allocate, type Tensor } from '../tensor.ts'
+import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { First, Last, Wide, WithLast } from '../types/shape.ts'
 import { type Activation, activationId, activationReference, activations } from './activation.ts'
 import { expectBias, expectDType, expectFeatures, expectRange, expectShape, expectTensor, formatShape, withLast } from './check.ts'
 import { contiguousArgument } from './copy.ts'
@@ -92,20 +93,20 @@ export const feedForwardOp = defineOp('feedForward', {
  * `x` [..., C], `weight1` [F, C] (gated [2F, C]), `bias1` [F] (gated [2F]), `weight2` [E, F], `bias2` [E] → [..., E]. `x` and the weights share a
  * dtype, f32 or bf16, on a GPU f16 too; the biases may be f32 too; sums are f32. Throws ArgumentError if shapes or dtypes disagree.
  */
-export function feedForward(
-  x: Tensor,
-  weight1: Tensor,
-  bias1: Tensor | undefined,
-  weight2: Tensor,
-  bias2: Tensor | undefined,
+export function feedForward<S extends Shape, W1 extends Shape, W2 extends Shape, B1 extends Shape = Shape, B2 extends Shape = Shape>(
+  x: Tensor<S>,
+  weight1: Wide<W1, Last<S>>,
+  bias1: Wide<B1, First<W1>> | undefined,
+  weight2: Tensor<W2>,
+  bias2: Wide<B2, First<W2>> | undefined,
   options: FeedForwardOptions = {},
-): Tensor {
+): Tensor<WithLast<S, First<W2>>> {
   return feedForwardOp(
     contiguousArgument('feedForward', 'x', x),
-    contiguousArgument('feedForward', 'weight1', weight1),
-    contiguousArgument('feedForward', 'bias1', bias1),
+    contiguousArgument('feedForward', 'weight1', weight1 as Tensor),
+    contiguousArgument('feedForward', 'bias1', bias1 as Tensor | undefined),
     contiguousArgument('feedForward', 'weight2', weight2),
-    contiguousArgument('feedForward', 'bias2', bias2),
+    contiguousArgument('feedForward', 'bias2', bias2 as Tensor | undefined),
     options,
-  )
+  ) as Tensor as Tensor<WithLast<S, First<W2>>>
 }

@@ -2,6 +2,7 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { fill, type GatherRowsArgs, gatherRows as nativeGather, scatterRows as nativeScatter, schema } from '../native.generated.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { After, Append } from '../types/shape.ts'
 import { expectDType, expectFloat, expectTensor, formatShape, sameShape } from './check.ts'
 import { cast, contiguous } from './copy.ts'
 import { rawCast, rawFull } from './untaped.ts'
@@ -35,10 +36,10 @@ const gatherOp = defineOp('gatherRows', {
  * Rows of `x` [R, …] by `index` (i32, any shape): [...index, …]. Rows may repeat; their gradients add up, in the order of the index, so the
  * same call gives the same bits. An index outside [0, R) is found on the device: reading the result rejects with ArgumentError.
  */
-export function gatherRows(x: Tensor, index: Tensor): Tensor {
+export function gatherRows<S extends Shape, I extends Shape>(x: Tensor<S>, index: Tensor<I>): Tensor<Append<I, After<S, [number]>>> {
   expectTensor('gatherRows', 'x', x)
   expectTensor('gatherRows', 'index', index)
-  return gatherOp(contiguous(x), contiguous(index))
+  return gatherOp(contiguous(x), contiguous(index)) as Tensor as Tensor<Append<I, After<S, [number]>>>
 }
 
 const scatterOp = defineOp('scatterRows', {
@@ -80,10 +81,14 @@ const scatterOp = defineOp('scatterRows', {
  * The reverse of `gatherRows`: a tensor of `rows` rows, zero but for what is added, y[index[n]] += x[n]. `x` is [...index, …], the result
  * [rows, …] in x's dtype, summed in f32 in the order of the index. An index outside [0, rows) rejects the reading of the result.
  */
-export function scatterRows(x: Tensor, index: Tensor, rows: number): Tensor {
+export function scatterRows<S extends Shape, I extends Shape, R extends number>(
+  x: Tensor<S>,
+  index: Tensor<I>,
+  rows: R,
+): Tensor<Append<[R], After<S, I>>> {
   expectTensor('scatterRows', 'x', x)
   expectTensor('scatterRows', 'index', index)
-  return cast(scatterOp(contiguous(x), contiguous(index), rows), x.dtype)
+  return cast(scatterOp(contiguous(x), contiguous(index), rows), x.dtype) as Tensor as Tensor<Append<[R], After<S, I>>>
 }
 
 export { gatherOp, scatterOp }

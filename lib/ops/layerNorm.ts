@@ -2,6 +2,7 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { drawForDropout } from '../generator.ts'
 import { type LayerNormArgs, layerNormBackward, layerNorm as native, schema } from '../native.generated.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Last, Wide } from '../types/shape.ts'
 import { denseGradient, type NormInputs, type NormOptions, type NormResult, normInputs, residualSum } from './norm.ts'
 import { rawCast } from './untaped.ts'
 
@@ -81,21 +82,21 @@ export interface LayerNormOptions extends NormOptions {
  * @returns [..., C], the dtype of `x`
  * @throws ArgumentError if a shape or dtype does not fit, or `dropout` is not from 0 to 1
  */
-export function layerNorm<S extends Shape>(
+export function layerNorm<S extends Shape, W extends Shape = Shape, B extends Shape = Shape>(
   x: Tensor<S>,
-  weight?: Tensor | undefined,
-  bias?: Tensor | undefined,
+  weight?: Wide<W, Last<S>> | undefined,
+  bias?: Wide<B, Last<S>> | undefined,
   options: LayerNormOptions = {},
 ): Tensor<S> {
-  return layerNormResidual(x, weight, bias, options).y
+  return layerNormResidual(x, weight as Tensor | undefined, bias as Tensor | undefined, options).y
 }
 
 /** `layerNorm` that also gives `sum`, what was normalized: the next residual of a pre-norm layer. Gradients flow through both. */
-export function layerNormResidual<S extends Shape>(
+export function layerNormResidual<S extends Shape, W extends Shape = Shape, B extends Shape = Shape>(
   x: Tensor<S>,
-  weight?: Tensor | undefined,
-  bias?: Tensor | undefined,
+  weight?: Wide<W, Last<S>> | undefined,
+  bias?: Wide<B, Last<S>> | undefined,
   options: LayerNormOptions = {},
 ): NormResult<S> {
-  return layerNormOp(normInputs('layerNorm', x, weight, bias, options, 1e-5)) as NormResult<S>
+  return layerNormOp(normInputs('layerNorm', x, weight as Tensor | undefined, bias as Tensor | undefined, options, 1e-5)) as NormResult<S>
 }

@@ -1,7 +1,8 @@
 import { defineOp } from '../autograd/defineOp.ts'
 import { recording } from '../autograd/tape.ts'
 import { type LinearArgs, linearBackward, linear as native, schema } from '../native.generated.ts'
-import { allocate, type Tensor } from '../tensor.ts'
+import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { First, Last, Wide, WithLast } from '../types/shape.ts'
 import { type Activation, activationId, activationReference, activations } from './activation.ts'
 import { expectBias, expectDType, expectFeatures, expectShape, withLast } from './check.ts'
 import { contiguousArgument } from './copy.ts'
@@ -66,13 +67,18 @@ export interface LinearOptions {
  * `x` [..., C] with any leading dimensions, `weight` [F, C], `bias` [F] → [..., F]. `x`, `weight` and `residual` share a dtype, f32 or bf16, on a GPU f16 too; the
  * bias may be f32 too; sums are f32. Throws ArgumentError if shapes or dtypes disagree.
  */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}): Tensor {
+export function linear<S extends Shape, W extends Shape, B extends Shape = Shape>(
+  x: Tensor<S>,
+  weight: Wide<W, Last<S>>,
+  bias?: Wide<B, First<W>> | undefined,
+  options: LinearOptions = {},
+): Tensor<WithLast<S, First<W>>> {
   const { activation = 'none', residual } = options
   return linearOp(
     contiguousArgument('linear', 'x', x),
-    contiguousArgument('linear', 'weight', weight),
-    contiguousArgument('linear', 'bias', bias),
+    contiguousArgument('linear', 'weight', weight as Tensor),
+    contiguousArgument('linear', 'bias', bias as Tensor | undefined),
     contiguousArgument('linear', 'residual', residual),
     activation,
-  )
+  ) as Tensor as Tensor<WithLast<S, First<W>>>
 }

@@ -3,6 +3,7 @@ import type { DType } from '../dtype.ts'
 import { ArgumentError } from '../errors.ts'
 import { type MatmulArgs, matmul as native, schema } from '../native.generated.ts'
 import { aliasView, allocate, contiguousStrides, type Shape, type Tensor } from '../tensor.ts'
+import type { FitsProduct, Product } from '../types/shape.ts'
 import { broadcastShapes, expectDType, expectProductDType, expectTensor, formatShape, sameShape } from './check.ts'
 import { rawCast, rawSumTo } from './untaped.ts'
 import { reshape } from './view.ts'
@@ -69,7 +70,16 @@ export const matmulOp = defineOp('matmul', {
  * (as `a`) or one column (as `b`), which the result lacks again. Transposed views cost no copy. Both have one dtype, f32 or bf16, on a GPU f16 too; sums are f32.
  * Throws ArgumentError if shapes or dtypes disagree.
  */
-export function matmul(a: Tensor, b: Tensor, { alpha = 1 }: { alpha?: number } = {}): Tensor {
+export function matmul<A extends Shape, B extends Shape>(
+  a: Tensor<A>,
+  b: Tensor<B> & FitsProduct<A, B>,
+  { alpha = 1 }: { alpha?: number } = {},
+): Tensor<Product<A, B>> {
+  return multiply(a, b as Tensor, alpha) as Tensor as Tensor<Product<A, B>>
+}
+
+/** Vectors as one row or one column. */
+function multiply(a: Tensor, b: Tensor, alpha: number): Tensor {
   expectTensor('matmul', 'a', a)
   expectTensor('matmul', 'b', b)
   if (a.rank !== 1 && b.rank !== 1) return matmulOp(a, b, alpha)

@@ -4,6 +4,7 @@ import { type DType, isFloat, type TypedArrayOf } from '../dtype.ts'
 import { ArgumentError } from '../errors.ts'
 import { copy } from '../native.generated.ts'
 import { allocate, assertLive, type Shape, Tensor } from '../tensor.ts'
+import type { Broadcast, BroadcastsWith, Permuted, Reshaped, Transposed } from '../types/shape.ts'
 import * as binary from './binary.ts'
 import { cast, contiguous } from './copy.ts'
 import { max, mean, min, type ReduceOptions, sum } from './reduce.ts'
@@ -19,16 +20,21 @@ declare module '../tensor.ts' {
     item(): Promise<number>
     /** Adds the derivative of this tensor by every leaf that requires it to the leaf's `grad`. `gradient`: default 1 for a single element. */
     backward(gradient?: Tensor): void
-    add(b: Tensor | number): Tensor
-    sub(b: Tensor | number): Tensor
-    mul(b: Tensor | number): Tensor
-    div(b: Tensor | number): Tensor
+    add<B extends Shape = []>(b: BroadcastsWith<S, B> | number): Tensor<Broadcast<S, B>>
+    sub<B extends Shape = []>(b: BroadcastsWith<S, B> | number): Tensor<Broadcast<S, B>>
+    mul<B extends Shape = []>(b: BroadcastsWith<S, B> | number): Tensor<Broadcast<S, B>>
+    div<B extends Shape = []>(b: BroadcastsWith<S, B> | number): Tensor<Broadcast<S, B>>
+    sum(): Tensor<readonly []>
     sum(options?: ReduceOptions): Tensor
+    mean(): Tensor<readonly []>
     mean(options?: ReduceOptions): Tensor
+    max(): Tensor<readonly []>
     max(options?: ReduceOptions): Tensor
+    min(): Tensor<readonly []>
     min(options?: ReduceOptions): Tensor
-    reshape<const T extends Shape>(shape: T): Tensor<T, D>
-    permute(order: readonly number[]): Tensor<Shape, D>
+    reshape<const T extends Shape>(shape: T): Tensor<Reshaped<T>, D>
+    permute<const O extends Shape>(order: O): Tensor<Permuted<S, O>, D>
+    transpose(): Tensor<Transposed<S>, D>
     transpose(i?: number, j?: number): Tensor<Shape, D>
     slice(dim: number, start: number, end: number): Tensor<Shape, D>
     broadcastTo<const T extends Shape>(shape: T): Tensor<T, D>
@@ -78,17 +84,17 @@ const methods: Omit<Partial<Tensor>, 'grad' | 'node'> & ThisType<Tensor> = {
   div(b) {
     return binary.div(this, b)
   },
-  sum(options) {
-    return sum(this, options)
+  sum(options?: ReduceOptions) {
+    return sum(this, options) as Tensor<readonly []>
   },
-  mean(options) {
-    return mean(this, options)
+  mean(options?: ReduceOptions) {
+    return mean(this, options) as Tensor<readonly []>
   },
-  max(options) {
-    return max(this, options)
+  max(options?: ReduceOptions) {
+    return max(this, options) as Tensor<readonly []>
   },
-  min(options) {
-    return min(this, options)
+  min(options?: ReduceOptions) {
+    return min(this, options) as Tensor<readonly []>
   },
   reshape(shape) {
     return reshape(this, shape)
@@ -96,7 +102,7 @@ const methods: Omit<Partial<Tensor>, 'grad' | 'node'> & ThisType<Tensor> = {
   permute(order) {
     return permute(this, order)
   },
-  transpose(i, j) {
+  transpose(i?: number, j?: number) {
     return transpose(this, i, j)
   },
   slice(dim, start, end) {

@@ -1,7 +1,8 @@
 import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { qkv as native, type QkvArgs, qkvBackward, schema } from '../native.generated.ts'
-import { aliasView, allocate, type Tensor } from '../tensor.ts'
+import { aliasView, allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Append, First, Last, Leading, Wide } from '../types/shape.ts'
 import { expectBias, expectFeatures, formatShape, withLast } from './check.ts'
 import { contiguousArgument } from './copy.ts'
 import { linearReference } from './linear.ts'
@@ -12,6 +13,11 @@ type Name = (typeof names)[number]
 
 /** [heads, head size] of each projection wanted. */
 export type Projections = { readonly [K in Name]?: readonly [heads: number, headDim: number] | undefined }
+
+/** [..., heads, headDim] for each that was asked for. */
+type Projected<P extends Projections, S extends Shape> = {
+  [K in keyof P & Name]: P[K] extends readonly [number, number] ? Tensor<Append<Leading<S>, P[K]>> : Tensor | undefined
+}
 
 const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) > 0
 
@@ -116,12 +122,17 @@ export const qkvOp = defineOp('qkv', {
  * Each result is [..., heads, headDim], a strided view of one packed buffer. `x` and `weight` share a dtype, f32 or bf16, on a GPU f16 too; the bias may be f32
  * too. Throws ArgumentError if shapes or dtypes disagree.
  */
-export function qkv<const P extends Projections>(x: Tensor, weight: Tensor, bias: Tensor | undefined, projections: P) {
+export function qkv<const P extends Projections, S extends Shape, W extends Shape, B extends Shape = Shape>(
+  x: Tensor<S>,
+  weight: Wide<W, Last<S>>,
+  bias: Wide<B, First<W>> | undefined,
+  projections: P,
+): Projected<P, S> {
   const outputs = qkvOp(
     contiguousArgument('qkv', 'x', x),
-    contiguousArgument('qkv', 'weight', weight),
-    contiguousArgument('qkv', 'bias', bias),
+    contiguousArgument('qkv', 'weight', weight as Tensor),
+    contiguousArgument('qkv', 'bias', bias as Tensor | undefined),
     projections,
   )
-  return outputs as { [K in keyof P & Name]: P[K] extends readonly unknown[] ? Tensor : Tensor | undefined }
+  return outputs as Projected<P, S>
 }

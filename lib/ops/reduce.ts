@@ -59,9 +59,15 @@ function reduceTo(kind: Reduction, x: Tensor, { dims, keepDims = false }: Reduce
       )
 }
 
-export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => reduceTo('sum', x, options)
+interface Reduce {
+  (x: Tensor): Tensor<readonly []>
+  (x: Tensor, options?: ReduceOptions): Tensor
+}
+const of = (kind: Reduction) => ((x: Tensor, options: ReduceOptions = {}) => reduceTo(kind, x, options)) as Reduce
+
+export const sum = of('sum')
 /** The mean of no elements is NaN. */
-export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor => reduceTo('mean', x, options)
+export const mean = of('mean')
 /** Elements that share the extremum share its gradient; the maximum of no elements is -inf. */
-export const max = (x: Tensor, options: ReduceOptions = {}): Tensor => reduceTo('max', x, options)
-export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => reduceTo('min', x, options)
+export const max = of('max')
+export const min = of('min')

@@ -2,6 +2,7 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { drawForDropout } from '../generator.ts'
 import { rmsNorm as native, type RmsNormArgs, rmsNormBackward, schema } from '../native.generated.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Last, Wide } from '../types/shape.ts'
 import { denseGradient, type NormInputs, type NormOptions, type NormResult, normInputs, residualSum } from './norm.ts'
 import { rawCast } from './untaped.ts'
 
@@ -70,11 +71,19 @@ export interface RMSNormOptions extends NormOptions {
  * @returns [..., C], the dtype of `x`
  * @throws ArgumentError if a shape or dtype does not fit, or `dropout` is not from 0 to 1
  */
-export function rmsNorm<S extends Shape>(x: Tensor<S>, weight?: Tensor | undefined, options: RMSNormOptions = {}): Tensor<S> {
-  return rmsNormResidual(x, weight, options).y
+export function rmsNorm<S extends Shape, W extends Shape = Shape>(
+  x: Tensor<S>,
+  weight?: Wide<W, Last<S>> | undefined,
+  options: RMSNormOptions = {},
+): Tensor<S> {
+  return rmsNormResidual(x, weight as Tensor | undefined, options).y
 }
 
 /** `rmsNorm` that also gives `sum`, what was normalized: the next residual of a pre-norm layer. Gradients flow through both. */
-export function rmsNormResidual<S extends Shape>(x: Tensor<S>, weight?: Tensor | undefined, options: RMSNormOptions = {}): NormResult<S> {
-  return rmsNormOp(normInputs('rmsNorm', x, weight, undefined, options, 2 ** -23)) as NormResult<S>
+export function rmsNormResidual<S extends Shape, W extends Shape = Shape>(
+  x: Tensor<S>,
+  weight?: Wide<W, Last<S>> | undefined,
+  options: RMSNormOptions = {},
+): NormResult<S> {
+  return rmsNormOp(normInputs('rmsNorm', x, weight as Tensor | undefined, undefined, options, 2 ** -23)) as NormResult<S>
 }

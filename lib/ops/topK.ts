@@ -2,6 +2,7 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { type ArgmaxArgs, argmax as nativeArgmax, topK as nativeTopK, schema, type TopKArgs, topKBackward } from '../native.generated.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Leading, WithLast } from '../types/shape.ts'
 import { expectDim, expectFloat, expectTensor, formatShape } from './check.ts'
 import { contiguous } from './copy.ts'
 import type { ArrayOps } from './reference.ts'
@@ -51,7 +52,9 @@ export interface ArgmaxOptions {
 }
 
 /** Where the largest element along `dim` is (i32). Ties go to the lowest index, NaN counts as the largest, as in PyTorch. */
-export function argmax(x: Tensor, { dim = -1, keepDims = false }: ArgmaxOptions = {}): Tensor<readonly number[], 'i32'> {
+export function argmax<S extends Shape>(x: Tensor<S>): Tensor<Leading<S>, 'i32'>
+export function argmax(x: Tensor, options?: ArgmaxOptions): Tensor<Shape, 'i32'>
+export function argmax(x: Tensor, { dim = -1, keepDims = false }: ArgmaxOptions = {}): Tensor<Shape, 'i32'> {
   expectTensor('argmax', 'x', x)
   const d = expectDim('argmax', 'dim', dim, x.rank)
   const others = x.shape.map((_, i) => i).filter(i => i !== d)
@@ -96,11 +99,12 @@ const topKOp = defineOp('topK', {
  * The `k` largest elements along `dim` (default the last), descending, and their indices (i32). Ties go to the lowest index, NaN counts as the
  * largest. Throws ArgumentError unless 1 <= k <= the size of the dimension.
  */
-export function topK(
-  x: Tensor,
-  k: number,
-  { dim = -1 }: { dim?: number } = {},
-): { values: Tensor; indices: Tensor<readonly number[], 'i32'> } {
+export function topK<S extends Shape, K extends number>(
+  x: Tensor<S>,
+  k: K,
+): { values: Tensor<WithLast<S, K>>; indices: Tensor<WithLast<S, K>, 'i32'> }
+export function topK(x: Tensor, k: number, options?: { dim?: number }): { values: Tensor; indices: Tensor<Shape, 'i32'> }
+export function topK(x: Tensor, k: number, { dim = -1 }: { dim?: number } = {}): { values: Tensor; indices: Tensor<Shape, 'i32'> } {
   expectTensor('topK', 'x', x)
   const d = expectDim('topK', 'dim', dim, x.rank)
   if (d === x.rank - 1) return topKOp(contiguous(x), k)

@@ -4,6 +4,7 @@ import type { DType } from '../dtype.ts'
 import { ArgumentError } from '../errors.ts'
 import { accumulate, copy } from '../native.generated.ts'
 import { aliasView, allocate, assertLive, contiguousStrides, type Shape, type Tensor } from '../tensor.ts'
+import type { Broadcast, FitsShape, Permuted, Reshaped, Transposed } from '../types/shape.ts'
 import { expectDim, formatShape, sameShape } from './check.ts'
 import { contiguous } from './copy.ts'
 import { rawCast, rawFull, rawSumTo } from './untaped.ts'
@@ -23,7 +24,7 @@ function view<S extends Shape, D extends DType>(
 }
 
 /** The same elements in another shape; one dimension may be -1 and is inferred. Copies only if `x` is not contiguous. */
-export function reshape<const S extends Shape, D extends DType>(x: Tensor<Shape, D>, shape: S): Tensor<S, D> {
+export function reshape<const S extends Shape, D extends DType>(x: Tensor<Shape, D>, shape: S): Tensor<Reshaped<S>, D> {
   const resolved = [...shape]
   const inferred = resolved.indexOf(-1)
   const known = resolved.reduce((product, dimension) => (dimension === -1 ? product : product * dimension), 1)
@@ -37,11 +38,11 @@ export function reshape<const S extends Shape, D extends DType>(x: Tensor<Shape,
     const flat = rawCast(dy, dy.dtype)
     return aliasView(flat, from, contiguousStrides(from), flat.offset)
   }
-  return view('reshape', dense, resolved, contiguousStrides(resolved), dense.offset, back) as unknown as Tensor<S, D>
+  return view('reshape', dense, resolved, contiguousStrides(resolved), dense.offset, back) as Tensor<Shape, D> as Tensor<Reshaped<S>, D>
 }
 
 /** Dimensions in another order. */
-export function permute<D extends DType>(x: Tensor<Shape, D>, order: readonly number[]): Tensor<Shape, D> {
+export function permute<S extends Shape, D extends DType, const O extends Shape>(x: Tensor<S, D>, order: O): Tensor<Permuted<S, O>, D> {
   const dims = order.map(dim => expectDim('permute', 'order', dim, x.rank))
   if (new Set(dims).size !== x.rank)
     throw new ArgumentError(`[permute] order must name each of ${x.rank} dimensions once, is [${order.join(', ')}]`)
@@ -50,10 +51,12 @@ export function permute<D extends DType>(x: Tensor<Shape, D>, order: readonly nu
   return view('permute', x, pick(x.shape), pick(x.strides), x.offset, dy => {
     const back = (list: readonly number[]) => inverse.map(dim => list[dim] as number)
     return aliasView(dy, back(dy.shape), back(dy.strides), dy.offset)
-  })
+  }) as Tensor<Shape, D> as Tensor<Permuted<S, O>, D>
 }
 
 /** Two dimensions exchanged; the last two by default. */
+export function transpose<S extends Shape, D extends DType>(x: Tensor<S, D>): Tensor<Transposed<S>, D>
+export function transpose<D extends DType>(x: Tensor<Shape, D>, i?: number, j?: number): Tensor<Shape, D>
 export function transpose<D extends DType>(x: Tensor<Shape, D>, i = -2, j = -1): Tensor<Shape, D> {
   const order = x.shape.map((_, dim) => dim)
   const a = expectDim('transpose', 'i', i, x.rank)
@@ -84,7 +87,14 @@ export function slice<D extends DType>(x: Tensor<Shape, D>, dim: number, start: 
 }
 
 /** Repeats dimensions of size 1 (and adds leading ones) up to `shape`, without a copy. */
-export function broadcastTo<const S extends Shape, D extends DType>(x: Tensor<Shape, D>, shape: S): Tensor<S, D> {
+export function broadcastTo<const S extends Shape, D extends DType, X extends Shape>(
+  x: Tensor<X, D> & FitsShape<Broadcast<X, S>, S>,
+  shape: S,
+): Tensor<S, D> {
+  return expand(x as Tensor<Shape, D>, shape)
+}
+
+function expand<S extends Shape, D extends DType>(x: Tensor<Shape, D>, shape: S): Tensor<S, D> {
   if (sameShape(x.shape, shape)) return x as unknown as Tensor<S, D>
   const missing = shape.length - x.rank
   const fits = missing >= 0 && x.shape.every((dimension, i) => dimension === shape[i + missing] || dimension === 1)

@@ -2,6 +2,7 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { where as native, schema, type WhereArgs } from '../native.generated.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
+import type { Broadcast, BroadcastsWith } from '../types/shape.ts'
 import { broadcastShapes, expectDType, expectTensor } from './check.ts'
 import { rawFull, rawSumTo } from './untaped.ts'
 
@@ -40,7 +41,16 @@ const whereOp = defineOp('where', {
  * `a` where `condition` (u8) is not 0, else `b`; all three broadcast. `a` and `b` share a dtype, of which one may be a number.
  * Nothing flows back from the side not taken, whatever it holds.
  */
-export function where(condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
+export function where<C extends Shape, A extends Shape = [], B extends Shape = []>(
+  condition: Tensor<C>,
+  a: BroadcastsWith<C, A> | number,
+  b: BroadcastsWith<Broadcast<C, A>, B> | number,
+): Tensor<Broadcast<Broadcast<C, A>, B>> {
+  return choose(condition, a as Tensor | number, b as Tensor | number) as Tensor<Broadcast<Broadcast<C, A>, B>>
+}
+
+/** With numbers as tensors of the other side's dtype. */
+function choose(condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
   const like = typeof a === 'number' ? b : a
   if (typeof like === 'number') throw new ArgumentError('[where] a or b must be a Tensor: two numbers have no dtype')
   expectTensor('where', typeof a === 'number' ? 'b' : 'a', like)

@@ -47,6 +47,7 @@ describe('errors', () => {
     ['[attention] q must be [Nq, H, D] with sequences, is [2, 3, 4, 8]', () => attention(q, k, k, { sequences: two })],
     ['[attention] q must have a float dtype, is i32', () => attention(q.cast('i32'), k, k)],
     ['[attention] k must have dtype f32, is bf16', () => attention(q, k.cast('bf16'), k)],
+    // @ts-expect-error the compiler sees it too
     ['[attention] k must be [2, *, *, 8], is [2, 5, 4, 7]', () => attention(q, zeros([2, 5, 4, 7]), k)],
     ['[attention] k must be [2, *, *, 8], is [3, 5, 4, 8]', () => attention(q, zeros([3, 5, 4, 8]), k)],
     ["[attention] q must have a multiple of k's 3 heads, has 4", () => attention(q, zeros([2, 5, 3, 8]), zeros([2, 5, 3, 8]))],
@@ -97,6 +98,7 @@ describe('errors', () => {
       '[attention] sequences.k must be Sequences, is object',
       () => attention(rows, keys, keys, { sequences: { q: two.q, k: [3, 2] as unknown as Sequences } }),
     ],
+    // @ts-expect-error the compiler sees it too
     ['[attentionWeights] logSumExp must be [2, 3, 4], is [2, 4, 3]', () => attentionWeights(q, k, zeros([2, 4, 3]))],
     ['[attentionWeights] logSumExp must have dtype f32, is bf16', () => attentionWeights(q, k, zeros([2, 3, 4], { dtype: 'bf16' }))],
     ["[attentionWeights] q must have a multiple of k's 3 heads, has 4", () => attentionWeights(q, zeros([2, 5, 3, 8]), zeros([2, 3, 4]))],
