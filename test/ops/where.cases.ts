@@ -14,6 +14,16 @@ export default defineCases(whereOp, [
     inputs: { c: condition([4, 1, 3]), a: { shape: [5, 1] }, b: { shape: [3] } },
     call: t => where(t.c!, t.a!, t.b!),
   },
+  {
+    name: 'rows of whole vectors, b a row',
+    inputs: { c: condition([7, 64]), a: { shape: [7, 64] }, b: { shape: [64] } },
+    call: t => where(t.c!, t.a!, t.b!),
+  },
+  {
+    name: 'rows of whole vectors, c a column',
+    inputs: { c: condition([7, 1]), a: { shape: [7, 64] }, b: { shape: [7, 64] } },
+    call: t => where(t.c!, t.a!, t.b!),
+  },
   { name: 'b a number', inputs: { c: condition([9, 40]), a: { shape: [9, 40] } }, call: t => where(t.c!, t.a!, -2.5) },
   { name: 'a a number', inputs: { c: condition([9, 40]), b: { shape: [9, 40] } }, call: t => where(t.c!, 3, t.b!) },
   { name: 'nothing', inputs: { c: condition([0]), a: { shape: [0] }, b: { shape: [1] } }, call: t => where(t.c!, t.a!, t.b!) },
