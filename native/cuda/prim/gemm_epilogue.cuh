@@ -84,6 +84,12 @@ class GemmFinish {
     const int n = e.columns - column;
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) v[i] *= e.alpha;
+    if constexpr (bool(features & kDerivative)) {
+      if (e.at.data) {
+        derivative(e, row, column, n, v, read);
+        return;
+      }
+    }
     if constexpr (bool(features & kForward)) {
       if (e.bias) add_bias(e, column, n, v);
       if (e.gated) {
@@ -102,12 +108,6 @@ class GemmFinish {
         const auto residual = group_of<T>(read.word);
 #pragma unroll
         for (int i = 0; i < kGroup; ++i) v[i] += static_cast<float>(residual[i]);
-      }
-    }
-    if constexpr (bool(features & kDerivative)) {
-      if (e.at.data) {
-        derivative(e, row, column, n, v, read);
-        return;
       }
     }
     if constexpr (bool(features & kAccumulate)) {
