@@ -96,7 +96,7 @@ const { clock } = values
 if (clock !== 'wall' && clock !== 'cpu') refuse(`--clock must be 'wall' or 'cpu', is '${clock}'`)
 const threads = clock === 'cpu' ? 1 : Number(values.threads)
 if (!Number.isSafeInteger(threads) || threads < 1) refuse(`--threads must be a positive integer, is '${values.threads}'`)
-const plan: Plan = { ...(values.quick ? QUICK : { ...FULL, patience: clock === 'cpu' ? 0 : 1000 * patience }), clock }
+const plan: Plan = { ...(values.quick ? QUICK : { ...FULL, patience: clock === 'cpu' ? 0 : 1000 * patience }), threads, clock }
 const rows = await selectedRows(positionals, values.rows)
 if (values.list) {
   for (const [suite, row] of rows) console.log(`${suite} ${row.name} ${row.dtype}`)

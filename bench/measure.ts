@@ -1,12 +1,10 @@
 /** Samples of both sides of a row, alternately: what slows the machine down for a while slows both. */
 import type { Device } from '../lib/index.ts'
 import { isQuiet, untilQuiet, Watch } from './load.ts'
-import type { Result, Row } from './row.ts'
+import type { Conditions, Result, Row } from './row.ts'
 import type { Torch } from './torch.ts'
 
-export interface Plan {
-  /** Samples of each side. */
-  readonly samples: number
+export interface Plan extends Conditions {
   /** Milliseconds that a sample should take at least. */
   readonly sampleTime: number
   /** Milliseconds of warm-up of each side. */
@@ -15,12 +13,10 @@ export interface Plan {
   readonly most: number
   /** Milliseconds that a row's samples may wait in all for other programs to end. */
   readonly patience: number
-  /** What a time is: the clock's, or the processors' time of the whole process, which beside other programs is a figure for one thread. */
-  readonly clock: 'wall' | 'cpu'
 }
 
-export const FULL: Plan = { samples: 11, sampleTime: 150, warmUp: 300, most: 22, patience: 30_000, clock: 'wall' }
-export const QUICK: Plan = { samples: 3, sampleTime: 40, warmUp: 60, most: 3, patience: 0, clock: 'wall' }
+export const FULL: Omit<Plan, 'threads' | 'clock'> = { samples: 11, sampleTime: 150, warmUp: 300, most: 22, patience: 30_000 }
+export const QUICK: Omit<Plan, 'threads' | 'clock'> = { samples: 3, sampleTime: 40, warmUp: 60, most: 3, patience: 0 }
 
 /** Shares of one core that a side used while the other ran. It should be 0: threads that spin would slow the other side. */
 export interface Idle {
@@ -153,6 +149,9 @@ export async function measure(suite: string, row: Row, device: Device, torch: To
       oursSpread: round(mine.spread),
       theirsSpread: other ? round(other.spread) : null,
       others: round(others),
+      threads: plan.threads,
+      clock: plan.clock,
+      samples: plan.samples,
       rate,
       way,
     }

@@ -46,8 +46,18 @@ export function timed(device: Device, body: () => void, rest: Omit<Side, 'sample
   }
 }
 
+/** How the rows of a run were measured. */
+export interface Conditions {
+  /** Of each side. */
+  readonly threads: number
+  /** What a time is: the clock's, or the processors' time of the whole process, which beside other programs is a figure for one thread. */
+  readonly clock: 'wall' | 'cpu'
+  /** Of each side. */
+  readonly samples: number
+}
+
 /** One row measured. Times are medians; the spread is the distance from the 10th to the 90th percentile over the median. */
-export interface Result {
+export interface Result extends Conditions {
   readonly suite: string
   readonly row: string
   readonly dtype: string
