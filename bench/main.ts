@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [suite …] [--against torch] [--rows PATTERN] [--quick] [--json FILE] [--python PATH] [--threads N] [--patience S] [--clock cpu]`
+ * `npm run bench -- [suite …] [--against torch] [--device simt] [--rows PATTERN] [--quick] [--json FILE] [--python PATH] [--threads N] [--patience S] [--clock cpu]`
  *
  * Without a suite: all of them. With `--against torch`, PyTorch's CPU runs beside ours in a child process, alternately, on as many threads; the
  * ratio is PyTorch's time over ours, so that above 1 ours is faster.
@@ -7,6 +7,7 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { device } from '../lib/index.ts'
+import { type Counted, count, countTable } from './count.ts'
 import { FULL, type Idle, measure, type Plan, QUICK } from './measure.ts'
 import type { Result, Row, Suite } from './row.ts'
 import { table } from './table.ts'
@@ -15,6 +16,7 @@ import { Torch, TorchError } from './torch.ts'
 const USAGE = `usage: npm run bench -- [suite …] [options]
   --against torch   run PyTorch's CPU beside ours, alternately, and print the ratio (> 1: ours is faster)
   --rows PATTERN    only rows whose "suite row dtype" matches this regular expression
+  --device simt     count memory traffic, bank conflicts and matrix instructions of the GPU kernels, on the machine of fibers; smaller sizes
   --quick           few and short samples: to see whether everything runs
   --json FILE       write the rows to FILE
   --python PATH     the Python that has PyTorch (default: python3)
@@ -38,6 +40,7 @@ function options() {
       allowPositionals: true,
       options: {
         against: { type: 'string' },
+        device: { type: 'string', default: 'cpu' },
         rows: { type: 'string' },
         quick: { type: 'boolean', default: false },
         json: { type: 'string' },
@@ -62,14 +65,16 @@ function pattern(text: string): RegExp {
   }
 }
 
-async function selectedRows(names: readonly string[], filter: string | undefined): Promise<[string, Row][]> {
+async function selectedRows(names: readonly string[], filter: string | undefined, small: boolean): Promise<[string, Row][]> {
   const suites = readdirSync(new URL('./suites/', import.meta.url)).map(file => file.replace(/\.ts$/, ''))
   for (const name of names) if (!suites.includes(name)) refuse(`unknown suite '${name}'; there are ${suites.join(', ')}`)
   const wanted = filter === undefined ? undefined : pattern(filter)
   const rows: [string, Row][] = []
   for (const name of names.length > 0 ? names : suites) {
     const suite = (await import(new URL(`./suites/${name}.ts`, import.meta.url).href)) as Suite
-    for (const row of suite.rows()) if (!wanted || wanted.test(`${name} ${row.name} ${row.dtype}`)) rows.push([name, row])
+    if (small && suite.smallRows === undefined && names.length > 0) refuse(`suite '${name}' has no rows for --device simt`)
+    for (const row of small ? (suite.smallRows?.() ?? []) : suite.rows())
+      if (!wanted || wanted.test(`${name} ${row.name} ${row.dtype}`)) rows.push([name, row])
   }
   if (rows.length === 0) refuse(`no row matches '${filter}'`)
   return rows
@@ -97,9 +102,23 @@ if (clock !== 'wall' && clock !== 'cpu') refuse(`--clock must be 'wall' or 'cpu'
 const threads = clock === 'cpu' ? 1 : Number(values.threads)
 if (!Number.isSafeInteger(threads) || threads < 1) refuse(`--threads must be a positive integer, is '${values.threads}'`)
 const plan: Plan = { ...(values.quick ? QUICK : { ...FULL, patience: clock === 'cpu' ? 0 : 1000 * patience }), threads, clock }
-const rows = await selectedRows(positionals, values.rows)
+if (values.device !== 'cpu' && values.device !== 'simt') refuse(`--device must be 'cpu' or 'simt', is '${values.device}'`)
+const small = values.device === 'simt'
+if (small && values.against !== undefined) refuse('--device simt counts and times nothing: there is nothing to run against')
+const rows = await selectedRows(positionals, values.rows, small)
 if (values.list) {
   for (const [suite, row] of rows) console.log(`${suite} ${row.name} ${row.dtype}`)
+  process.exit(0)
+}
+
+if (small) {
+  const counted: Counted[] = []
+  for (const [suite, row] of rows) {
+    counted.push(...(await count(suite, row)))
+    console.error(`bench: counted ${suite} ${row.name} ${row.dtype}`)
+    if (values.json) writeFileSync(values.json, `${JSON.stringify(counted, null, 2)}\n`)
+  }
+  console.log(countTable(counted))
   process.exit(0)
 }
 

@@ -20,21 +20,30 @@ import { randomIds } from '../data.ts'
 import { type OpCase, rowsOf } from '../opCase.ts'
 import type { Row } from '../row.ts'
 
-const TOKENS = 2048
-const WIDTH = 512
-const HIDDEN = 2048
-const HEADS = 8
-const HEAD = [HEADS, WIDTH / HEADS] as const
-const VOCABULARY = 6000
-/** Target tokens of a batch: 64 × 20. */
-const TARGETS = 1280
-const ROWS = [TOKENS, WIDTH] as const
+/** What the rows are made of. Heads are 64 wide. */
+interface Sizes {
+  tokens: number
+  width: number
+  hidden: number
+  vocabulary: number
+  /** Target tokens of a batch. */
+  targets: number
+  /** Sequences and their lengths for attention: short and long ones. */
+  short: readonly [batch: number, length: number]
+  long: readonly [batch: number, length: number]
+}
+
+const FULL: Sizes = { tokens: 2048, width: 512, hidden: 2048, vocabulary: 6000, targets: 64 * 20, short: [32, 64], long: [8, 512] }
+/** For the machine of fibers, which takes microseconds for an instruction: several tiles in every direction, no more. */
+const SMALL: Sizes = { tokens: 256, width: 128, hidden: 384, vocabulary: 1000, targets: 5 * 20, short: [2, 64], long: [1, 256] }
+
+const HEAD_DIM = 64
 
 const first = (list: readonly Tensor[]) => list[0] as Tensor
 
-function linearCase(name: string, n: number, c: number, f: number, options: { activation?: 'gelu'; residual?: boolean } = {}): OpCase {
+function linearCase(n: number, c: number, f: number, options: { activation?: 'gelu'; residual?: boolean } = {}): OpCase {
   return {
-    name,
+    name: `linear ${n}×${c}→${f}${options.activation ? ' + GELU' : ''}${options.residual ? ' + residual' : ''}`,
     twin: 'linear',
     args: { n, c, f, ...options },
     flops: 2 * n * c * f,
@@ -53,14 +62,18 @@ function linearCase(name: string, n: number, c: number, f: number, options: { ac
   }
 }
 
-function attentionCase(shape: { name: string; batch: number; tokens: number; causal?: boolean; dropout?: number }): OpCase {
-  const { name, batch, tokens, causal = false, dropout = 0 } = shape
-  const input = [batch, tokens, ...HEAD]
+function attentionCase(
+  width: number,
+  [batch, tokens]: readonly [number, number],
+  options: { causal?: boolean; dropout?: number } = {},
+): OpCase {
+  const { causal = false, dropout = 0 } = options
+  const input = [batch, tokens, width / HEAD_DIM, HEAD_DIM]
   return {
-    name,
+    name: `attention ${batch}×${tokens}${causal ? ' causal' : ''}${dropout > 0 ? ' dropout' : ''}`,
     twin: 'attention',
-    args: { batch, tokens, heads: HEADS, head_dim: WIDTH / HEADS, causal, dropout },
-    flops: (4 * batch * WIDTH * tokens * tokens) / (causal ? 2 : 1),
+    args: { batch, tokens, heads: width / HEAD_DIM, head_dim: HEAD_DIM, causal, dropout },
+    flops: (4 * batch * width * tokens * tokens) / (causal ? 2 : 1),
     inputs: [input, input, input],
     make: () => inputs => {
       const [q, k, v] = inputs as [Tensor, Tensor, Tensor]
@@ -69,21 +82,22 @@ function attentionCase(shape: { name: string; batch: number; tokens: number; cau
   }
 }
 
-const cases = (): OpCase[] => [
-  linearCase('linear 2048×512→2048', TOKENS, WIDTH, HIDDEN),
-  linearCase('linear 2048×512→2048 + GELU', TOKENS, WIDTH, HIDDEN, { activation: 'gelu' }),
-  linearCase('linear 2048×2048→512 + residual', TOKENS, HIDDEN, WIDTH, { residual: true }),
-  linearCase('linear 1280×512→6000', TARGETS, WIDTH, VOCABULARY),
+const cases = ({ tokens, width, hidden, vocabulary, targets, short, long }: Sizes): OpCase[] => [
+  linearCase(tokens, width, hidden),
+  linearCase(tokens, width, hidden, { activation: 'gelu' }),
+  linearCase(tokens, hidden, width, { residual: true }),
+  linearCase(targets, width, vocabulary),
   {
-    name: 'qkv 2048×512→3×512',
+    name: `qkv ${tokens}×${width}→3×${width}`,
     twin: 'qkv',
-    args: { n: TOKENS, c: WIDTH, heads: HEADS },
-    flops: 2 * TOKENS * WIDTH * 3 * WIDTH,
-    inputs: [[TOKENS, WIDTH]],
-    parameters: [[3 * WIDTH, WIDTH], [3 * WIDTH]],
+    args: { n: tokens, c: width, heads: width / HEAD_DIM },
+    flops: 2 * tokens * width * 3 * width,
+    inputs: [[tokens, width]],
+    parameters: [[3 * width, width], [3 * width]],
     packedGradients: true,
     make: () => (inputs, parameters) => {
-      const { q, k, v } = qkv(first(inputs), first(parameters), parameters[1], { q: HEAD, k: HEAD, v: HEAD })
+      const head = [width / HEAD_DIM, HEAD_DIM] as const
+      const { q, k, v } = qkv(first(inputs), first(parameters), parameters[1], { q: head, k: head, v: head })
       return [q, k, v]
     },
   },
@@ -98,106 +112,115 @@ const cases = (): OpCase[] => [
     ],
     make: () => inputs => matmul(first(inputs), inputs[1] as Tensor),
   },
-  ...[
-    { name: 'attention 32×64', batch: 32, tokens: 64 },
-    { name: 'attention 8×512', batch: 8, tokens: 512 },
-    { name: 'attention 8×512 causal', batch: 8, tokens: 512, causal: true },
-    { name: 'attention 8×512 dropout', batch: 8, tokens: 512, dropout: 0.1 },
-  ].map(attentionCase),
+  attentionCase(width, short),
+  attentionCase(width, long),
+  attentionCase(width, long, { causal: true }),
+  attentionCase(width, long, { dropout: 0.1 }),
   ...(['relu', 'gelu'] as const).map(activation => ({
-    name: `feed_forward 2048×512→2048→512 ${activation}`,
+    name: `feed_forward ${tokens}×${width}→${hidden}→${width} ${activation}`,
     twin: 'feed_forward',
-    args: { n: TOKENS, c: WIDTH, f: HIDDEN, activation },
-    flops: 4 * TOKENS * WIDTH * HIDDEN,
-    inputs: [[TOKENS, WIDTH]],
-    parameters: [[HIDDEN, WIDTH], [HIDDEN], [WIDTH, HIDDEN], [WIDTH]],
+    args: { n: tokens, c: width, f: hidden, activation },
+    flops: 4 * tokens * width * hidden,
+    inputs: [[tokens, width]],
+    parameters: [[hidden, width], [hidden], [width, hidden], [width]],
     make: () => (inputs: readonly Tensor[], parameters: readonly Tensor[]) => {
       const [weight1, bias1, weight2, bias2] = parameters as [Tensor, Tensor, Tensor, Tensor]
       return feedForward(first(inputs), weight1, bias1, weight2, bias2, { activation })
     },
   })),
   {
-    name: 'layer_norm 2048×512',
+    name: `layer_norm ${tokens}×${width}`,
     twin: 'layer_norm',
-    args: { n: TOKENS, c: WIDTH },
-    inputs: [ROWS],
-    parameters: [[WIDTH], [WIDTH]],
+    args: { n: tokens, c: width },
+    inputs: [[tokens, width]],
+    parameters: [[width], [width]],
     make: () => (inputs, parameters) => layerNorm(first(inputs), parameters[0], parameters[1]),
   },
   ...[0, 0.1].map(dropout => ({
-    name: `layer_norm 2048×512 + residual${dropout > 0 ? ' + dropout' : ''}`,
+    name: `layer_norm ${tokens}×${width} + residual${dropout > 0 ? ' + dropout' : ''}`,
     twin: 'layer_norm',
-    args: { n: TOKENS, c: WIDTH, residual: true, dropout },
-    inputs: [ROWS, ROWS],
-    parameters: [[WIDTH], [WIDTH]],
+    args: { n: tokens, c: width, residual: true, dropout },
+    inputs: [
+      [tokens, width],
+      [tokens, width],
+    ],
+    parameters: [[width], [width]],
     make: () => (inputs: readonly Tensor[], parameters: readonly Tensor[]) =>
       layerNorm(first(inputs), parameters[0], parameters[1], { residual: inputs[1], dropout }),
   })),
   {
-    name: 'rms_norm 2048×512',
+    name: `rms_norm ${tokens}×${width}`,
     twin: 'rms_norm',
-    args: { n: TOKENS, c: WIDTH },
-    inputs: [ROWS],
-    parameters: [[WIDTH]],
+    args: { n: tokens, c: width },
+    inputs: [[tokens, width]],
+    parameters: [[width]],
     make: () => (inputs, parameters) => rmsNorm(first(inputs), parameters[0], { eps: 1e-6 }),
   },
   {
-    name: 'rms_norm 2048×512 + residual',
+    name: `rms_norm ${tokens}×${width} + residual`,
     twin: 'rms_norm',
-    args: { n: TOKENS, c: WIDTH, residual: true },
-    inputs: [ROWS, ROWS],
-    parameters: [[WIDTH]],
+    args: { n: tokens, c: width, residual: true },
+    inputs: [
+      [tokens, width],
+      [tokens, width],
+    ],
+    parameters: [[width]],
     make: () => (inputs, parameters) => rmsNorm(first(inputs), parameters[0], { eps: 1e-6, residual: inputs[1] }),
   },
   {
-    name: 'embedding 1280 of 6000×512',
+    name: `embedding ${targets} of ${vocabulary}×${width}`,
     twin: 'embedding',
-    args: { n: TARGETS, vocabulary: VOCABULARY, c: WIDTH, tokens: 20 },
+    args: { n: targets, vocabulary: vocabulary, c: width, tokens: 20 },
     inputs: [],
     parameters: [
-      [VOCABULARY, WIDTH],
-      [20, WIDTH],
+      [vocabulary, width],
+      [20, width],
     ],
     // Positions are a table that is not trained: PyTorch's side has none that is.
     untrained: [1],
     make: device => {
-      const ids = tensor(randomIds(TARGETS, VOCABULARY), [TARGETS / 20, 20], { device })
-      return (_, parameters) => embedding(first(parameters), ids, { scale: WIDTH ** 0.5, positions: parameters[1] as Tensor })
+      const ids = tensor(randomIds(targets, vocabulary), [targets / 20, 20], { device })
+      return (_, parameters) => embedding(first(parameters), ids, { scale: width ** 0.5, positions: parameters[1] as Tensor })
     },
   },
   {
-    name: 'cross_entropy 1280×6000',
+    name: `cross_entropy ${targets}×${vocabulary}`,
     twin: 'cross_entropy',
-    args: { n: TARGETS, vocabulary: VOCABULARY, label_smoothing: 0.1 },
-    inputs: [[TARGETS, VOCABULARY]],
+    args: { n: targets, vocabulary: vocabulary, label_smoothing: 0.1 },
+    inputs: [[targets, vocabulary]],
     make: device => {
-      const targets = tensor(randomIds(TARGETS, VOCABULARY), [TARGETS], { device })
-      return inputs => crossEntropy(first(inputs), targets, { labelSmoothing: 0.1 })
+      const ids = tensor(randomIds(targets, vocabulary), [targets], { device })
+      return inputs => crossEntropy(first(inputs), ids, { labelSmoothing: 0.1 })
     },
   },
   {
-    name: 'dropout 2048×2048',
+    name: `dropout ${tokens}×${hidden}`,
     twin: 'dropout',
-    args: { n: TOKENS, c: HIDDEN, p: 0.1 },
-    inputs: [[TOKENS, HIDDEN]],
+    args: { n: tokens, c: hidden, p: 0.1 },
+    inputs: [[tokens, hidden]],
     make: () => inputs => dropout(first(inputs), 0.1),
   },
   {
-    name: 'softmax 4096×512',
+    name: `softmax ${2 * tokens}×${width}`,
     twin: 'softmax',
-    args: { n: 4096, c: 512 },
-    inputs: [[4096, 512]],
+    args: { n: 2 * tokens, c: width },
+    inputs: [[2 * tokens, width]],
     make: () => inputs => softmax(first(inputs)),
   },
   {
-    name: 'log_softmax 1280×6000',
+    name: `log_softmax ${targets}×${vocabulary}`,
     twin: 'log_softmax',
-    args: { n: TARGETS, c: VOCABULARY },
-    inputs: [[TARGETS, VOCABULARY]],
+    args: { n: targets, c: vocabulary },
+    inputs: [[targets, vocabulary]],
     make: () => inputs => logSoftmax(first(inputs)),
   },
 ]
 
 export function rows(): Row[] {
-  return cases().flatMap(rowsOf)
+  return cases(FULL).flatMap(rowsOf)
+}
+
+/** For counting on the machine of fibers. */
+export function smallRows(): Row[] {
+  return cases(SMALL).flatMap(rowsOf)
 }
