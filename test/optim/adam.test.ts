@@ -157,6 +157,26 @@ describe('optimizers', () => {
     for (const parameter of parameters) expect(Array.from(await parameter.read())).toEqual([0.75, 1.25, 0.75, 1.25, 0.75])
   })
 
+  it.each(['f32', 'bf16', 'f16'] as const)('step many parameters as each alone, %s', async dtype => {
+    // More than one table of a GPU device carries, sizes around its vectors and its pieces.
+    const shapes = Array.from({ length: 130 }, (_, i) => [i === 60 ? 8193 : i === 129 ? 16384 : 1 + (i % 9)])
+    const make = () => {
+      seed(3)
+      return shapes.map(shape => {
+        const parameter = uniform(shape, { device, dtype }).requireGrad()
+        parameter.grad = uniform(shape, { low: -1, high: 1, device })
+        return parameter
+      })
+    }
+    const [together, alone] = [make(), make()]
+    const optimizer = new AdamW(together, { lr: 0.1 })
+    optimizer.step()
+    for (const parameter of alone) new AdamW([parameter], { lr: 0.1 }).step()
+    expect(await values(together)).toEqual(await values(alone))
+    expect(await values(together)).not.toEqual(await values(make()))
+    for (const { grad } of together) expect((await grad!.read()).every(g => g === 0)).toBe(true)
+  })
+
   it('take masters over from parameters that were written', async () => {
     const parameter = ones([4], { device, dtype: 'bf16' }).requireGrad()
     const optimizer = new AdamW([parameter])

@@ -21,6 +21,19 @@ for (const { name: deviceName, device } of testDevices) {
   const gradients = (parameters: Tensor[]) => Promise.all(parameters.map(async ({ grad }) => Array.from((await grad?.read()) ?? [])))
 
   describe(`clipGradNorm on ${deviceName}`, () => {
+    it('takes many gradients of all sizes', async () => {
+      const sizes = Array.from({ length: 250 }, (_, i) => (i === 130 ? 8195 : i === 249 ? 16385 : i % 7))
+      const value = (i: number, k: number) => Math.fround(Math.sin(i + 3 * k))
+      const parameters = sizes.map((size, i) => parameterWith(Float32Array.from({ length: size }, (_, k) => value(i, k))))
+      let squares = 0
+      for (const [i, size] of sizes.entries()) for (let k = 0; k < size; k++) squares += value(i, k) ** 2
+      const norm = await clipGradNorm(parameters, 1).item()
+      expect(Math.abs(norm - Math.sqrt(squares))).toBeLessThanOrEqual(1e-7 * norm)
+      for (const [i, actual] of (await gradients(parameters)).entries())
+        for (const [k, clipped] of actual.entries())
+          expect(Math.abs(clipped - value(i, k) / (norm + 1e-6))).toBeLessThanOrEqual(1e-6 * Math.abs(clipped))
+    })
+
     it.each(clips)('$name', async ({ name, options, gradientCount, totalNorm }) => {
       const parameters = Array.from({ length: gradientCount }, (_, i) => {
         const { data, shape } = fixture.tensor(name, `gradient${i}`)
