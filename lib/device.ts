@@ -102,6 +102,7 @@ export class Device {
         else pending.reject(deviceError(code, message, detail))
       },
     )
+    closeAtExit(this.#session)
     this.commands = new CommandStream((words, count) => this.#session.submit(words, count))
     this.reason = `${reason}: ${this.information.name}, ${this.information.detail}`
   }
@@ -206,6 +207,19 @@ export class Device {
   toString(): string {
     return `Device(${this.kind}: ${this.reason})`
   }
+}
+
+const sessions: NativeSession[] = []
+
+/**
+ * `process.exit()` runs no clean-up of addons, only what libraries have registered with the C library. There oneDNN frees the code that it has
+ * generated, which an engine's threads may be running.
+ */
+function closeAtExit(session: NativeSession): void {
+  if (sessions.push(session) > 1) return
+  process.once('exit', () => {
+    for (const each of sessions) each.close()
+  })
 }
 
 /** Counters that a capture's random ops may use before the next replay's begin. */

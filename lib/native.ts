@@ -24,6 +24,7 @@ export interface NativeSession {
   trim(): void
   resetPeak(): void
   hold(held: boolean): void
+  close(): void
   memory(): { live: number; cached: number; peak: number; limit: number }
   information(): { kind: string; name: string; detail: string; memoryBytes: number; threads: number; nativeBf16: boolean }
   report(): string

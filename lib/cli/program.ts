@@ -23,6 +23,10 @@ export async function program(args: readonly string[]): Promise<number> {
     if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0)
     throw error
   })
+  // Nor does work end because nobody reads how far it is.
+  process.stderr.on('error', error => {
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+  })
   for (const command of [trainCommand, translateCommand, evaluateCommand, summaryCommand, doctorCommand, quickstartCommand])
     cli.addCommand(command())
   for (const command of [cli, ...cli.commands])

@@ -53,6 +53,7 @@ Napi::Function SessionHandle::define(Napi::Env env) {
                          InstanceMethod<&SessionHandle::trim>("trim"),
                          InstanceMethod<&SessionHandle::reset_peak>("resetPeak"),
                          InstanceMethod<&SessionHandle::hold>("hold"),
+                         InstanceMethod<&SessionHandle::close>("close"),
                          InstanceMethod<&SessionHandle::memory>("memory"),
                          InstanceMethod<&SessionHandle::information>("information"),
                          InstanceMethod<&SessionHandle::report>("report"),
@@ -86,12 +87,15 @@ SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
 
 SessionHandle::~SessionHandle() {
   if (session_) napi_remove_env_cleanup_hook(Env(), on_teardown, this);
-  close();
+  end();
 }
 
-void SessionHandle::on_teardown(void* self) { static_cast<SessionHandle*>(self)->close(); }
+void SessionHandle::on_teardown(void* self) { static_cast<SessionHandle*>(self)->end(); }
 
-void SessionHandle::close() {
+// close(): ends the session while the process still stands. What is called later does nothing.
+void SessionHandle::close(const Napi::CallbackInfo&) { end(); }
+
+void SessionHandle::end() {
   if (!session_) return;
   engine_->close(session_);
   session_.reset();
@@ -100,10 +104,13 @@ void SessionHandle::close() {
 }
 
 // submit(words: Int32Array, count)
-void SessionHandle::submit(const Napi::CallbackInfo& info) { engine_->submit(session_, copy_words<int32_t>(info[0], id_of(info[1]))); }
+void SessionHandle::submit(const Napi::CallbackInfo& info) {
+  if (engine_) engine_->submit(session_, copy_words<int32_t>(info[0], id_of(info[1])));
+}
 
 // write(slot, sourceDType, bytes: Uint8Array)
 void SessionHandle::write(const Napi::CallbackInfo& info) {
+  if (!engine_) return;
   const auto dtype = static_cast<DType>(info[1].As<Napi::Number>().Int32Value());
   engine_->write(session_, info[0].As<Napi::Number>().Int32Value(), dtype,
                  copy_words<uint8_t>(info[2], info[2].As<Napi::TypedArray>().ByteLength()));
@@ -111,36 +118,50 @@ void SessionHandle::write(const Napi::CallbackInfo& info) {
 
 // read(slot, raw, id)
 void SessionHandle::read(const Napi::CallbackInfo& info) {
-  engine_->read(session_, info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Boolean>(), id_of(info[2]));
+  if (engine_) engine_->read(session_, info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Boolean>(), id_of(info[2]));
 }
 
-void SessionHandle::synchronize(const Napi::CallbackInfo& info) { engine_->synchronize(session_, id_of(info[0])); }
+void SessionHandle::synchronize(const Napi::CallbackInfo& info) {
+  if (engine_) engine_->synchronize(session_, id_of(info[0]));
+}
 
 // capture(id, words: Int32Array, count)
 void SessionHandle::capture(const Napi::CallbackInfo& info) {
-  engine_->capture(session_, id_of(info[0]), copy_words<int32_t>(info[1], id_of(info[2])));
+  if (engine_) engine_->capture(session_, id_of(info[0]), copy_words<int32_t>(info[1], id_of(info[2])));
 }
 
 // replay(id, counterBase)
 void SessionHandle::replay(const Napi::CallbackInfo& info) {
-  engine_->replay(session_, id_of(info[0]), static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value()));
+  if (engine_) engine_->replay(session_, id_of(info[0]), static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value()));
 }
 
-void SessionHandle::release_capture(const Napi::CallbackInfo& info) { engine_->release_capture(session_, id_of(info[0])); }
-void SessionHandle::trim(const Napi::CallbackInfo&) { engine_->trim(); }
-void SessionHandle::reset_peak(const Napi::CallbackInfo&) { engine_->reset_peak(); }
+void SessionHandle::release_capture(const Napi::CallbackInfo& info) {
+  if (engine_) engine_->release_capture(session_, id_of(info[0]));
+}
+void SessionHandle::trim(const Napi::CallbackInfo&) {
+  if (engine_) engine_->trim();
+}
+void SessionHandle::reset_peak(const Napi::CallbackInfo&) {
+  if (engine_) engine_->reset_peak();
+}
 
 // hold(true): the process stays alive until hold(false)
 void SessionHandle::hold(const Napi::CallbackInfo& info) {
+  if (!session_) return;
   if (info[0].As<Napi::Boolean>())
     channel_.Ref(info.Env());
   else
     channel_.Unref(info.Env());
 }
 
+Engine& SessionHandle::opened(Napi::Env env) const {
+  if (!engine_) throw Napi::Error::New(env, "the device is closed: the process is exiting");
+  return *engine_;
+}
+
 Napi::Value SessionHandle::memory(const Napi::CallbackInfo& info) {
   auto result = Napi::Object::New(info.Env());
-  const MemoryStatistics& memory = engine_->memory();
+  const MemoryStatistics& memory = opened(info.Env()).memory();
   result.Set("live", static_cast<double>(memory.live.load()));
   result.Set("cached", static_cast<double>(memory.cached.load()));
   result.Set("peak", static_cast<double>(memory.peak.load()));
@@ -150,7 +171,7 @@ Napi::Value SessionHandle::memory(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionHandle::information(const Napi::CallbackInfo& info) {
   auto result = Napi::Object::New(info.Env());
-  const DeviceInfo device = engine_->info();
+  const DeviceInfo device = opened(info.Env()).info();
   result.Set("kind", device.kind);
   result.Set("name", device.name);
   result.Set("detail", device.detail);
@@ -160,7 +181,7 @@ Napi::Value SessionHandle::information(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value SessionHandle::report(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), engine_->report()); }
+Napi::Value SessionHandle::report(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), opened(info.Env()).report()); }
 
 // callback(id, code | null, message, detail, dtype, bytes: ArrayBuffer)
 void SessionHandle::on_completion(Napi::Env env, Napi::Function callback, std::nullptr_t*, Completion* raw) {

@@ -32,7 +32,9 @@ class SessionHandle : public Napi::ObjectWrap<SessionHandle> {
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value information(const Napi::CallbackInfo& info);
   Napi::Value report(const Napi::CallbackInfo& info);
-  void close();
+  void close(const Napi::CallbackInfo& info);
+  void end();
+  Engine& opened(Napi::Env env) const;
 
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<Session> session_;

@@ -178,6 +178,15 @@ describe('train', () => {
     const rows = lines(await readFile(join(out, 'history.jsonl'), 'utf8'))
     expect(rows.length).toBeGreaterThan(1)
   })
+
+  it('goes on when nobody reads its progress any more, and still saves', async () => {
+    const out = join(root, 'unread')
+    const { child, finished, shows } = await start(['train', '--data', data, '--out', out, '--epochs', '3', ...tiny])
+    await shows('epoch 1/3')
+    child.stderr?.destroy()
+    expect((await finished).code).toBe(0)
+    expect((await run(['translate', '--model', out], 'He has a book.\n')).code).toBe(0)
+  })
 })
 
 describe('translate', () => {
