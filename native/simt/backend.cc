@@ -55,7 +55,7 @@ class SimtBackend final : public GpuBackend {
   Status run(Op op, const void* args, Context& context) override { return tilewise_gpu_table_simt()[static_cast<int>(op)](context, args); }
 
   std::string report() const override {
-    nlohmann::json report;
+    nlohmann::json report = nlohmann::json::object();
     for (const auto& [name, c] : stream_->machine.counters().kernels())
       report["kernels"][name] = {
           {"launches", c.launches},

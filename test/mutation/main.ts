@@ -22,8 +22,8 @@ if (!Number.isSafeInteger(seed)) throw new Error(`--seed must be a hexadecimal n
 
 /** A mutant that has not answered by then hangs, which is noticed as well. */
 const TIMEOUT = 120_000
-/** Engines are never given back, so a worker ends after this many mutants. */
-const MUTANTS_PER_WORKER = 25
+/** A mutant's engines are never given back, so a worker ends after this many programs. */
+const QUESTIONS_PER_WORKER = 200
 
 class Worker {
   readonly #process: ChildProcess
@@ -76,42 +76,59 @@ if (only !== undefined) mutants = mutants.filter(({ site }) => new RegExp(only).
 if (sample !== undefined) mutants = draw(mutants, sample)
 
 let { worker, names } = await Worker.start()
-const covering = new Map<string, { name: string; milliseconds: number }[]>()
-const wanted = new Set(mutants.map(({ site }) => site))
-process.stderr.write(`${mutants.length} mutants; which of ${names.length} programs run them?\n`)
-for (const [i, name] of names.entries()) {
-  if (process.stderr.isTTY) process.stderr.write(`\r${i + 1} of ${names.length}`)
-  const { sites, milliseconds } = await worker.ask<{ sites: string[]; milliseconds: number }>({ survey: name })
-  for (const site of sites) if (wanted.has(site)) covering.set(site, [...(covering.get(site) ?? []), { name, milliseconds }])
-}
-process.stderr.write('\n')
 
-const survivors: { mutant: Mutant; why: string; explained: string | undefined }[] = []
+/** Programs that are known to run a place, and those that have not been asked yet. */
+const covering = new Map<string, string[]>()
+const unasked = names
+
+/** The programs that run a place: first those already known, then one after another of the rest; those of the file's own op come first. */
+async function* programsOf(site: string): AsyncGenerator<string> {
+  for (let i = 0; ; i++) {
+    const known = covering.get(site) ?? []
+    if (i < known.length) {
+      yield known[i] as string
+      continue
+    }
+    const stem = (/\/(\w+)\.cuh/.exec(site)?.[1] ?? '').replaceAll('_', '').toLowerCase()
+    const own = unasked.findIndex(name => stem !== '' && (name.split(' ')[0] as string).toLowerCase().includes(stem))
+    const [name] = unasked.splice(Math.max(0, own), 1)
+    if (name === undefined) return
+    const { sites } = await worker.ask<{ sites: string[] }>({ survey: name })
+    for (const seen of sites) covering.set(seen, [...(covering.get(seen) ?? []), name])
+    i--
+  }
+}
+
+async function newWorker(): Promise<void> {
+  worker.stop()
+  worker = (await Worker.start()).worker
+}
+
+const survivors: { mutant: Mutant; explained: string | undefined }[] = []
 let killed = 0
 for (const mutant of mutants) {
-  const programs = (covering.get(mutant.site) ?? []).sort((a, b) => a.milliseconds - b.milliseconds).map(({ name }) => name)
+  if (worker.served >= QUESTIONS_PER_WORKER) await newWorker()
   let killer: string | undefined
-  if (programs.length > 0) {
-    if (worker.served >= MUTANTS_PER_WORKER) {
-      worker.stop()
-      worker = (await Worker.start()).worker
-    }
+  let tried = 0
+  for await (const program of programsOf(mutant.site)) {
+    tried++
     try {
-      killer = (await worker.ask<{ killer?: string }>({ mutant: mutant.site, programs })).killer
+      const { difference } = await worker.ask<{ difference?: string }>({ mutant: mutant.site, program })
+      if (difference !== undefined) killer = `${program}, ${difference}`
     } catch (error) {
-      killer = (error as Error).message
-      worker.stop()
-      worker = (await Worker.start()).worker
+      killer = `${program}: ${(error as Error).message}`
+      await newWorker()
     }
+    if (killer !== undefined) break
   }
   if (killer !== undefined) {
     killed++
     console.log(`killed    ${mutant.site}  ${mutant.what}  (${killer.slice(0, 160)})`)
     continue
   }
-  const why = programs.length === 0 ? 'no program runs it' : `${programs.length} programs do not notice`
+  const why = tried === 0 ? 'no program runs it' : `${tried} programs do not notice`
   const explained = equivalent.find(({ file, text }) => mutant.site.startsWith(`${file}:`) && mutant.text.includes(text))?.reason
-  survivors.push({ mutant, why, explained })
+  survivors.push({ mutant, explained })
   console.log(`SURVIVED  ${mutant.site}  ${mutant.what}  ${mutant.text}  (${explained ? `explained: ${explained}` : why})`)
 }
 worker.stop()
@@ -119,4 +136,4 @@ worker.stop()
 const unexplained = survivors.filter(({ explained }) => explained === undefined)
 if (unexplained.length > 0) console.log(`\n${unexplained.length} survivors without a reason in test/mutation/equivalent.ts`)
 console.log(`mutation: killed=${killed} survived=${survivors.length}`)
-process.exit(unexplained.length > 0 ? 1 : 0)
+process.exitCode = unexplained.length > 0 ? 1 : 0

@@ -1,6 +1,6 @@
 /**
  * A process that runs programs for main.ts: a mutant may hang or crash, and then only this process is lost.
- * Messages in: `{ survey: program }` or `{ mutant: site, programs }`. Out: `{ sites, milliseconds }` or `{ killer }`.
+ * Messages in: `{ survey: program }` or `{ mutant: site, program }`. Out: `{ sites }` or `{ difference }`.
  */
 import { device } from '../../lib/index.ts'
 import type { Device } from '../ops/surface.ts'
@@ -25,35 +25,31 @@ const attempt = async (program: Program, on: Device) => {
   }
 }
 
-/** The synchronizations that a program executes, and how long it takes. */
-async function survey(name: string) {
+/** The synchronizations that a program executes; none where it does not even run on the kernels as they are. */
+async function survey(name: string): Promise<{ sites: string[] }> {
   const on = device('simt', { sites: true })
-  const start = performance.now()
-  await attempt(all.get(name) as Program, on)
-  const milliseconds = performance.now() - start
-  return { sites: Object.keys(on.report().sites ?? {}), milliseconds }
+  if ((await attempt(all.get(name) as Program, on)) instanceof Error) return { sites: [] }
+  return { sites: Object.keys(on.report().sites ?? {}) }
 }
 
-/** The first program that tells the mutant from the kernel as it is. */
-async function killer(site: string, names: readonly string[]): Promise<string | undefined> {
-  for (const name of names) {
-    const program = all.get(name) as Program
-    let right = expected.get(name)
-    if (right === undefined) {
-      right = await program.run(device('simt'))
-      expected.set(name, right)
-    }
-    for (const schedule of schedules) {
-      const result = await attempt(program, device('simt', { schedule, suppressed: site }))
-      if (result instanceof Error) return `${name}, ${schedule}: ${result.message}`
-      if (!same(right, result)) return `${name}, ${schedule}: other bits`
-    }
+/** What tells the mutant from the kernel as it is, in this program. */
+async function difference(site: string, name: string): Promise<string | undefined> {
+  const program = all.get(name) as Program
+  let right = expected.get(name)
+  if (right === undefined) {
+    right = await program.run(device('simt'))
+    expected.set(name, right)
+  }
+  for (const schedule of schedules) {
+    const result = await attempt(program, device('simt', { schedule, suppressed: site }))
+    if (result instanceof Error) return `${schedule}: ${result.message}`
+    if (!same(right, result)) return `${schedule}: other bits`
   }
   return undefined
 }
 
-process.on('message', async (message: { survey: string } | { mutant: string; programs: string[] }) => {
+process.on('message', async (message: { survey: string } | { mutant: string; program: string }) => {
   if ('survey' in message) process.send?.(await survey(message.survey))
-  else process.send?.({ killer: await killer(message.mutant, message.programs) })
+  else process.send?.({ difference: await difference(message.mutant, message.program) })
 })
 process.send?.({ ready: [...all.keys()] })
