@@ -4,10 +4,10 @@ import { exitCodes } from './exit.ts'
 const SAME_KEYPRESS = 500
 
 /**
- * A signal that the first Ctrl-C (or SIGTERM) aborts, so that work under way can be saved; a second one ends the process at once. `release()` gives the
- * keys back.
+ * A signal that the first Ctrl-C (or SIGTERM) aborts, so that work under way can be saved; `say` tells so. A second one ends the process at once.
+ * `release()` gives the keys back.
  */
-export function interrupt(message: string): { signal: AbortSignal; release(): void } {
+export function interrupt(say: () => void): { signal: AbortSignal; release(): void } {
   const controller = new AbortController()
   let pressed = 0
   const stop = () => {
@@ -16,7 +16,7 @@ export function interrupt(message: string): { signal: AbortSignal; release(): vo
       return
     }
     pressed = performance.now()
-    process.stderr.write(`\n${message}\n`)
+    say()
     controller.abort()
   }
   process.on('SIGINT', stop)

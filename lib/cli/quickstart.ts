@@ -59,8 +59,8 @@ async function run({ short, out, seed, ...choice }: QuickstartArguments): Promis
   const { Translator } = await import('../models/translator.ts')
   const { TrainingProgress } = await import('./trainingProgress.ts')
   const say = (text: string) => void process.stdout.write(`${text}\n`)
-  const interrupted = interrupt('stopping (Ctrl-C again to stop at once)')
   const progress = new TrainingProgress(process.stderr)
+  const interrupted = interrupt(() => progress.notice('stopping (Ctrl-C again to stop at once)'))
   try {
     const corpus = englishChinese({ pairs: form.pairs, validation: form.held, test: form.held, seed })
     await mkdir(out, { recursive: true })

@@ -128,7 +128,7 @@ async function run(options: TrainArguments, command: Command): Promise<void> {
   const { trainTranslator } = await import('../models/trainTranslator.ts')
   const { TrainingProgress } = await import('./trainingProgress.ts')
   const progress = new TrainingProgress(process.stderr)
-  const interrupted = interrupt('stopping after this step and saving (Ctrl-C again to stop at once)')
+  const interrupted = interrupt(() => progress.notice('stopping after this step and saving (Ctrl-C again to stop at once)'))
   try {
     await trainTranslator({
       pairs: train,

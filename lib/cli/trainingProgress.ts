@@ -90,6 +90,12 @@ export class TrainingProgress implements TrainReporter {
     this.line(`saved       ${folder}`)
   }
 
+  /** Tells something while an epoch runs. The bar goes first: it would be drawn over the line. */
+  notice(text: string): void {
+    this.#bar?.stop()
+    this.line(text)
+  }
+
   /** Takes the bar away, whatever has happened. */
   end(): void {
     this.#bar?.stop()
