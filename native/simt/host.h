@@ -171,6 +171,18 @@ T atomicOr(T* at, T value) {
   return old;
 }
 
+// --- vector types, and loads of memory that the launch does not write
+struct alignas(8) uint2 {
+  uint32_t x, y;
+};
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
+template <class T>
+T __ldg(const T* from) {
+  return *from;
+}
+
 // --- arithmetic
 template <class T>
 constexpr T min(T a, T b) {

@@ -17,6 +17,23 @@ export function normCases(call: (t: Inputs, options: NormOptions) => NormResult,
   return [
     ...shapes.map(shape => ({ name: `[${shape}]`, inputs: of(shape), call: run({ eps: 1e-3 }) })),
     ...[1e-5, 1e-12, 0.5].map(eps => ({ name: `eps ${eps}`, inputs: of([6, 24]), call: run({ eps }) })),
+    // Rows in 16-byte pieces on a GPU: of a few lanes, of a warp and one piece more, of a block, and too long for its registers.
+    ...[
+      [200, 8],
+      [37, 64],
+      [9, 512],
+      [3, 520],
+      [2, 1024],
+      [70, 1032],
+      [2, 4096],
+      [2, 8200],
+      [2, 16392],
+    ].map(shape => ({
+      name: `aligned [${shape}]`,
+      inputs: { ...of(shape), residual: { shape } },
+      call: run({ eps: 1e-3, dropout: 0.2 }),
+    })),
+    { name: 'aligned, alone [50,264]', inputs: of([50, 264]), call: run({ eps: 1e-3 }) },
     { name: 'without parameters', inputs: { x: { shape: [9, 35] } }, call: run() },
     { name: 'weight only', inputs: { x: { shape: [9, 35] }, weight: { shape: [35] } }, call: run() },
     ...(withBias ? [{ name: 'bias only', inputs: { x: { shape: [9, 35] }, bias: { shape: [35] } }, call: run() }] : []),

@@ -42,4 +42,23 @@ __device__ __forceinline__ float block_reduce(float value) {
   return value;
 }
 
+// The same of several values at once.
+template <class F, int Count>
+__device__ __forceinline__ void block_reduce(float (&values)[Count]) {
+  SHARED_ARRAY(float, partial, Count* kWarpSize);
+  const int warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
+#pragma unroll
+  for (int i = 0; i < Count; ++i) {
+    values[i] = warp_reduce<F>(values[i]);
+    if (lane == 0) partial[i * kWarpSize + warp] = values[i];
+  }
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < Count; ++i) {
+    values[i] = lane < static_cast<int>(blockDim.x) / kWarpSize ? partial[i * kWarpSize + lane] : F::start();
+    values[i] = warp_reduce<F>(values[i]);
+  }
+  __syncthreads();
+}
+
 }  // namespace tilewise::TILEWISE_GPU

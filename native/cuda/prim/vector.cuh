@@ -21,6 +21,20 @@ __device__ __forceinline__ Vec<T, N> load(const T* from, SITE) {
   note_load(from, sizeof(T) * N, site);
   return *reinterpret_cast<const Vec<T, N>*>(from);
 }
+// The same from memory that no thread of the launch writes: the compiler may move it across stores, so that loads overlap.
+template <int N = 1, class T>
+__device__ __forceinline__ Vec<T, N> load_constant(const T* from, SITE) {
+  using Word = std::conditional_t<
+      sizeof(T) * N == 16, uint4,
+      std::conditional_t<sizeof(T) * N == 8, uint2,
+                         std::conditional_t<sizeof(T) * N == 4, uint32_t, std::conditional_t<sizeof(T) * N == 2, uint16_t, uint8_t>>>>;
+  static_assert(sizeof(Word) == sizeof(T) * N);
+  note_load(from, sizeof(T) * N, site);
+  const Word word = __ldg(reinterpret_cast<const Word*>(from));
+  Vec<T, N> value;
+  memcpy(static_cast<void*>(&value), &word, sizeof word);
+  return value;
+}
 template <int N, class T>
 __device__ __forceinline__ void store(T* to, const Vec<T, N>& value, SITE) {
   note_store(to, sizeof(T) * N, site);
