@@ -11,6 +11,19 @@ export const rowCases = (call: (t: Inputs) => unknown): OpCase[] => [
     inputs: { x: { shape, scale: 3 } },
     call,
   })),
+  // Rows in 16-byte pieces on a GPU: of one, a few and all lanes of a warp, of a block, and too long for its registers.
+  ...[
+    [70, 8],
+    [33, 72],
+    [3, 1024],
+    [2, 1032],
+    [2, 4096],
+    [2, 16392],
+  ].map(shape => ({
+    name: `aligned [${shape}]`,
+    inputs: { x: { shape, scale: 3 } },
+    call,
+  })),
   {
     name: 'numbers far apart',
     inputs: { x: { shape: [6, 40], scale: 1e4 } },
