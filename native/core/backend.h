@@ -1,6 +1,7 @@
 // The porting contract: what a device must provide. Everything is called from that device's engine thread only, in order.
 #pragma once
 #include <cstddef>
+#include <memory>
 #include <string>
 
 #include "ops.h"
@@ -31,6 +32,12 @@ struct DeviceInfo {
   bool native_bf16 = false;
 };
 
+// Work that was recorded once, to be launched again as one. Made and given up on the engine thread.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -44,6 +51,12 @@ class Backend {
   virtual Status synchronize() = 0;
   // Whether every allocation must have its own size and place: guard pages only work without size classes and a cache.
   virtual bool exact_allocations() const { return false; }
+  // Whether run() and poison() can be recorded instead of done: what lies between begin_recording and end_recording, which must follow. In
+  // between there is no upload, download or synchronization.
+  virtual bool records() const { return false; }
+  virtual Status begin_recording() { return Status::error(Code::unsupported, "this device records nothing"); }
+  virtual Status end_recording(std::unique_ptr<Recording>* recording) { return begin_recording(); }
+  virtual Status launch(Recording& recording) { return begin_recording(); }
   // What the device has counted, as JSON; empty where it counts nothing. Complete after synchronize().
   virtual std::string report() const { return {}; }
 };

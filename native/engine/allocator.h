@@ -30,12 +30,22 @@ class Allocator {
   void release(void* memory, size_t bytes);
   void trim();  // gives every cached block back
 
+  struct Block {
+    void* memory;
+    size_t bytes;  // its class's
+  };
+  // In between, what is released is kept apart: allocations there find it again, and nobody else does. It counts as cached.
+  void begin_hold() { holding_ = true; }
+  std::vector<Block> end_hold();
+  void give_back(const std::vector<Block>& blocks);
+
   const MemoryStatistics& statistics() const { return statistics_; }
   void reset_peak() { statistics_.peak = statistics_.live.load(); }
   size_t limit() const { return limit_; }
   static size_t size_class(size_t bytes);
 
  private:
+  void keep(void* memory, size_t size);
   size_t block_bytes(size_t bytes) const { return exact_ ? bytes : size_class(bytes); }
 
   Backend& backend_;
@@ -43,6 +53,9 @@ class Allocator {
   bool poison_;
   bool exact_;  // no classes and no cache: see Backend::exact_allocations
   std::map<size_t, std::vector<void*>> cache_;
+  bool holding_ = false;
+  std::map<size_t, std::vector<void*>> held_;  // since begin_hold
+  size_t held_bytes_ = 0;                      // there and in the hands of those who called end_hold
   MemoryStatistics statistics_;
 };
 

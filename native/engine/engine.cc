@@ -32,6 +32,13 @@ std::shared_ptr<const Failure> failure_of(const Status& status, const char* wher
 
 }  // namespace
 
+std::shared_ptr<const Failure> Engine::note(const Status& status, const char* where) {
+  if (status) return nullptr;
+  auto failure = failure_of(status, where);
+  if (status.code == Code::device_lost && !lost_) lost_ = failure;
+  return failure;
+}
+
 Engine::Engine(std::unique_ptr<Backend> backend, size_t memory_limit, bool poison)
     : backend_(std::move(backend)), allocator_(*backend_, memory_limit, poison), thread_([this] { loop(); }) {}
 
@@ -76,16 +83,17 @@ void Engine::write(std::shared_ptr<Session> session, int32_t index, DType source
   push([this, session = std::move(session), index, source, bytes = std::move(bytes)]() mutable {
     if (session->closed()) return;
     Slot* slot = session->slots.find(index);
-    if (!slot || slot->no_memory) return;
+    if (!slot || slot->no_memory || lost_) return;
     if (source == DType::f32 && slot->view.dtype == DType::bf16) bytes = narrow<bf16>(bytes);
     if (source == DType::f32 && slot->view.dtype == DType::f16) bytes = narrow<f16>(bytes);
     Status status = bytes.size() == static_cast<size_t>(slot->view.count()) * size_of(slot->view.dtype) && slot->view.contiguous()
                         ? backend_->upload(slot->view.data, bytes.data(), bytes.size())
                         : Status::error(Code::invalid_argument, "the data does not fill the tensor");
-    if (status)
+    auto failure = note(status, "write");
+    if (!failure)
       slot->written();
     else if (slot->buffer)
-      slot->buffer->failure = failure_of(status, "write");
+      slot->buffer->failure = failure;
   });
 }
 
@@ -105,7 +113,7 @@ void Engine::read(std::shared_ptr<Session> session, int32_t index, bool raw, uin
       completion->dtype = slot->view.dtype;
       completion->bytes.resize(static_cast<size_t>(slot->view.count()) * size_of(slot->view.dtype));
       Status status = backend_->download(completion->bytes.data(), slot->view.data, completion->bytes.size());
-      if (!status) completion->failure = failure_of(status, "read");
+      completion->failure = note(status, "read");
       if (!raw && completion->dtype == DType::bf16) completion->bytes = widen<bf16>(completion->bytes);
       if (!raw && completion->dtype == DType::f16) completion->bytes = widen<f16>(completion->bytes);
     }
@@ -120,22 +128,25 @@ void Engine::synchronize(std::shared_ptr<Session> session, uint32_t id) {
     completion->id = id;
     if (lost_) {
       completion->failure = lost_;
-    } else if (Status status = backend_->synchronize(); !status) {
-      completion->failure = failure_of(status, "synchronize");
+    } else {
+      completion->failure = note(backend_->synchronize(), "synchronize");
     }
     session->deliver(std::move(completion));
   });
 }
 
 void Engine::capture(std::shared_ptr<Session> session, uint32_t capture, std::vector<int32_t> words) {
-  push([session = std::move(session), capture, words = std::move(words)]() mutable { session->captures[capture] = std::move(words); });
+  push([session = std::move(session), capture, words = std::move(words)]() mutable {
+    session->captures[capture] = std::make_unique<Capture>(std::move(words));
+  });
 }
 
 void Engine::replay(std::shared_ptr<Session> session, uint32_t capture, uint64_t counter_base) {
   push([this, session = std::move(session), capture, counter_base] {
+    if (session->closed()) return;
     auto found = session->captures.find(capture);
     if (found == session->captures.end()) return;
-    Interpreter(*this, *session, counter_base).execute(found->second.data(), found->second.size());
+    found->second->replay(*this, *session, counter_base);
   });
 }
 

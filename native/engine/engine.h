@@ -44,7 +44,13 @@ class Engine {
  private:
   void push(std::function<void()> job);
   void loop();
+
+  // For what runs on the engine thread.
+  Backend& backend() { return *backend_; }
+  Allocator& allocator() { return allocator_; }
   std::shared_ptr<const Failure> lost() const { return lost_; }
+  // What a backend's call came to: null, or its failure. A device that is lost stays lost, whichever call says so first.
+  std::shared_ptr<const Failure> note(const Status& status, const char* where);
 
   std::unique_ptr<Backend> backend_;
   Allocator allocator_;
@@ -57,6 +63,7 @@ class Engine {
   std::thread thread_;
 
   friend class Interpreter;
+  friend class Capture;
 };
 
 }  // namespace tilewise

@@ -23,6 +23,17 @@ bool is_written(FieldKind kind) {
   return kind == FieldKind::out || kind == FieldKind::out_opt || kind == FieldKind::acc || kind == FieldKind::acc_opt ||
          kind == FieldKind::acc_list;
 }
+// Whether the op draws random numbers: one with a counter does, unless its probability is 0.
+bool draws(const OpInfo& op, const void* args) {
+  bool counter = false, never = false;
+  for (int i = 0; i < op.field_count; ++i) {
+    const Field& field = op.fields[i];
+    if (field.kind == FieldKind::counter) counter = true;
+    if (field.kind == FieldKind::f32 && (std::strcmp(field.name, "dropout") == 0 || std::strcmp(field.name, "p") == 0))
+      never = member<float>(args, field) == 0.0f;
+  }
+  return counter && !never;
+}
 // Whether a poisoned tensor in this place poisons the op: what is only written may hold anything.
 bool is_read(FieldKind kind) { return kind != FieldKind::out && kind != FieldKind::out_opt; }
 
@@ -41,9 +52,11 @@ void Interpreter::execute(const int32_t* words, size_t count) {
         word = view(word);
         break;
       case kFree:
+        if (trace_ && !trace_->own.count(*word)) trace_->recordable = false;
         session_.slots.at(*word++) = Slot{};
         break;
       case kRestore:
+        if (trace_ && !trace_->own.count(*word)) trace_->outside.insert(*word);
         restore(session_.slots.at(*word++));
         break;
       default:
@@ -58,6 +71,7 @@ const int32_t* Interpreter::allocate(const int32_t* word) {
   const auto dtype = static_cast<DType>(word[1] & 0xff);
   const int rank = (word[1] >> 8) & 0xff;
   const int op = word[1] >> 16;
+  if (trace_) trace_->own.insert(index);
   View view{};
   view.dtype = dtype;
   view.rank = rank;
@@ -87,6 +101,7 @@ const int32_t* Interpreter::allocate(const int32_t* word) {
 void Interpreter::obtain(Slot& slot) {
   if (engine_.lost()) {
     slot.no_memory = engine_.lost();
+    if (trace_) trace_->recordable = false;
     return;
   }
   const size_t bytes = static_cast<size_t>(slot.view.count()) * size_of(slot.view.dtype);
@@ -97,14 +112,18 @@ void Interpreter::obtain(Slot& slot) {
     slot.buffer = std::make_shared<Buffer>(engine_.allocator_, data, bytes, slot.owner);
     slot.no_memory = nullptr;
   } else {
-    slot.no_memory = std::make_shared<Failure>(Failure{status.code,
-                                                       std::string("[") + slot.owner + "] out of memory: a " + name_of(slot.view.dtype) +
-                                                           " tensor " + slot.view.shape_string() + " " + status.message,
-                                                       largest_owners()});
+    if (trace_) trace_->recordable = false;
+    const std::string what = std::string("a ") + name_of(slot.view.dtype) + " tensor " + slot.view.shape_string();
+    if (status.code == Code::out_of_memory)
+      slot.no_memory = std::make_shared<Failure>(
+          Failure{status.code, std::string("[") + slot.owner + "] out of memory: " + what + " " + status.message, largest_owners()});
+    else
+      slot.no_memory = engine_.note(Status::error(status.code, what + ": " + status.message), slot.owner);
   }
 }
 
 void Interpreter::restore(Slot& slot) {
+  if (trace_ && slot.failure()) trace_->recordable = false;
   if (slot.buffer) {
     if (slot.buffer->stale) slot.buffer->failure = nullptr;
   } else if (slot.owner) {
@@ -119,6 +138,10 @@ const int32_t* Interpreter::view(const int32_t* word) {
   const int32_t index = word[0];
   const int rank = word[2];
   Slot* base = session_.slots.find(word[1]);
+  if (trace_) {
+    if (!trace_->own.count(word[1])) trace_->outside.insert(word[1]);
+    trace_->own.insert(index);
+  }
   Slot slot;
   slot.view.rank = rank;
   if (base) {
@@ -145,6 +168,7 @@ const int32_t* Interpreter::run(Op op, const int32_t* word) {
   list_views_.clear();
 
   auto resolve = [&](int32_t index, const Field& field) -> View {
+    if (trace_ && index >= 0 && !trace_->own.count(index)) trace_->outside.insert(index);
     Slot* slot = session_.slots.find(index);
     if (!slot) return absent_view();
     if (!failure) failure = is_read(field.kind) ? slot->failure() : slot->no_memory;
@@ -177,12 +201,18 @@ const int32_t* Interpreter::run(Op op, const int32_t* word) {
   for (int i = 0; i < info.field_count; ++i)
     if (is_list(info.fields[i].kind)) member<ViewList>(args, info.fields[i]).items = list_views_.data() + list_starts[lists++];
 
+  if (trace_ && (failure || draws(info, args))) trace_->recordable = false;
+  const bool recording = trace_ && trace_->recording;
+  if (recording && !trace_->recordable) return word;
+
   if (!failure) {
     Status status = engine_.backend_->run(op, args, *this);
     release_scratch();
     if (!status) {
       failure = describe(info, args, status);
       if (status.code == Code::device_lost) engine_.lost_ = failure;
+      if (trace_) trace_->recordable = false;
+      if (recording) return word;
     }
   }
   for (auto [slot, kind] : written_) {

@@ -6,7 +6,9 @@ namespace tilewise {
 
 class Interpreter final : public Context {
  public:
-  Interpreter(Engine& engine, Session& session, uint64_t counter_base) : engine_(engine), session_(session), counter_base_(counter_base) {}
+  // trace: filled in for a capture.
+  Interpreter(Engine& engine, Session& session, uint64_t counter_base, Trace* trace = nullptr)
+      : engine_(engine), session_(session), counter_base_(counter_base), trace_(trace) {}
   ~Interpreter() override { release_scratch(); }
 
   void execute(const int32_t* words, size_t count);
@@ -26,6 +28,7 @@ class Interpreter final : public Context {
   Engine& engine_;
   Session& session_;
   uint64_t counter_base_;
+  Trace* trace_;
   std::vector<std::pair<void*, size_t>> scratch_;
   std::vector<View> list_views_;
   std::vector<std::pair<Slot*, FieldKind>> written_;

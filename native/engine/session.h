@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "slots.h"
+#include "capture.h"
 
 namespace tilewise {
 
@@ -39,7 +39,7 @@ class Session {
 
   // Engine thread only.
   Slots slots;
-  std::unordered_map<uint32_t, std::vector<int32_t>> captures;
+  std::unordered_map<uint32_t, std::unique_ptr<Capture>> captures;
 
  private:
   std::mutex mutex_;

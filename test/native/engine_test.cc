@@ -53,11 +53,58 @@ class PlainBackend final : public Backend {
     std::memcpy(destination, source, bytes);
     return Status::ok();
   }
-  Status synchronize() override { return Status::ok(); }
+  Status synchronize() override { return lost_at_synchronize ? Status::error(Code::device_lost, "asked to be lost") : Status::ok(); }
+
+  // Records ops as a device does: with the addresses they had, and scratch memory of its own.
+  struct Recorded final : Recording {
+    std::vector<std::function<Status()>> work;
+  };
+  bool records() const override { return can_record; }
+  Status begin_recording() override {
+    recorded_ = std::make_unique<Recorded>();
+    return Status::ok();
+  }
+  Status end_recording(std::unique_ptr<Recording>* recording) override {
+    *recording = std::move(recorded_);
+    ++recordings;
+    return Status::ok();
+  }
+  Status launch(Recording& recording) override {
+    ++launches;
+    for (auto& step : static_cast<Recorded&>(recording).work) TILEWISE_RETURN_IF_ERROR(step());
+    return Status::ok();
+  }
+
   Status run(Op op, const void* args, Context& context) override {
+    if (!recorded_) {
+      ++ops;
+      return execute(op, args, context);
+    }
     void* scratch = nullptr;
     TILEWISE_RETURN_IF_ERROR(context.scratch(64, &scratch));
-    std::memset(scratch, 0, 64);
+    if (op == Op::affine && std::isnan(static_cast<const affine_args*>(args)->scale))
+      return Status::error(Code::device_error, "asked to fail");
+    std::vector<char> copy(static_cast<const char*>(args), static_cast<const char*>(args) + kOps[static_cast<int>(op)].args_size);
+    struct Given final : Context {
+      PlainBackend& self;
+      void* given;
+      Given(PlainBackend& self, void* given) : self(self), given(given) {}
+      Status scratch(size_t, void** memory) override {
+        *memory = given;
+        return Status::ok();
+      }
+      Backend& backend() override { return self; }
+    };
+    recorded_->work.push_back([this, op, copy, scratch] {
+      Given context(*this, scratch);
+      return execute(op, copy.data(), context);
+    });
+    return Status::ok();
+  }
+  Status execute(Op op, const void* args, Context& context) {
+    void* scratch = nullptr;
+    TILEWISE_RETURN_IF_ERROR(context.scratch(64, &scratch));
+    std::memset(scratch, 0x7f, 64);
     if (op == Op::fill) {
       auto& a = *static_cast<const fill_args*>(args);
       for (int64_t i = 0; i < a.y.count(); ++i) a.y.as<float>()[i] = a.value;
@@ -73,16 +120,21 @@ class PlainBackend final : public Backend {
       auto& a = *static_cast<const clip_by_norm_args*>(args);
       for (const View& x : a.xs)
         for (int64_t i = 0; i < x.count(); ++i) x.as<float>()[i] *= a.max_norm;
+    } else if (op == Op::dropout) {
+      auto& a = *static_cast<const dropout_args*>(args);
+      for (int64_t i = 0; i < a.y.count(); ++i) a.y.as<float>()[i] = a.p == 0 ? a.x.as<float>()[i] : static_cast<float>(a.counter);
     } else {
       return Status::error(Code::unsupported, "not in this test");
     }
     return Status::ok();
   }
 
-  int allocations = 0;
+  int allocations = 0, ops = 0, recordings = 0, launches = 0;
+  bool can_record = false, lost_at_synchronize = false;
 
  private:
   size_t memory_, held_ = 0;
+  std::unique_ptr<Recorded> recorded_;
 };
 
 // Writes what lib/commands.ts writes.
@@ -101,6 +153,7 @@ struct Words {
   Words& allocate(int slot, int count, Op op = Op::fill) { return add({kAllocate, slot, 1 << 8 | id(op) << 16, count}); }
   Words& fill(int slot, float value) { return add({id(Op::fill), slot, bits(value)}); }
   Words& affine(int x, int y, float scale, float shift) { return add({id(Op::affine), x, y, bits(scale), bits(shift)}); }
+  Words& dropout(int x, int y, float p, int counter) { return add({id(Op::dropout), x, y, bits(p), 1, 0, counter, 0}); }
   Words& accumulate(int x, int y) { return add({id(Op::accumulate), x, y}); }
   Words& view(int slot, int base, int offset, int count) { return add({kView, slot, base, 1, offset, 0, count, 1, 0}); }
   // clip_by_norm stands for all updates of lists
@@ -152,8 +205,15 @@ struct Client {
     std::memcpy(&value, completion->bytes.data(), 4);
     return value;
   }
-  void synchronize() {
-    wait([&](uint32_t id) { engine.synchronize(session, id); });
+  std::unique_ptr<Completion> synchronize() {
+    return wait([&](uint32_t id) { engine.synchronize(session, id); });
+  }
+  void capture(uint32_t id, Words& words) {
+    engine.capture(session, id, std::move(words.words));
+    words.words.clear();
+  }
+  void replay(uint32_t id, int times = 1) {
+    for (int i = 0; i < times; ++i) engine.replay(session, id, 0);
   }
 };
 
@@ -313,6 +373,89 @@ void capture() {
   CHECK(client.first(0) == 40.0f);
 }
 
+// A device that records: from the second replay on a replay is one launch, and nobody can tell but by counting.
+void recording() {
+  auto owned = std::make_unique<PlainBackend>(1 << 20);
+  PlainBackend& backend = *owned;
+  backend.can_record = true;
+  Engine engine(std::move(owned), 0, false);
+  Client client(engine);
+  Words words;
+  words.allocate(0, 4).fill(0, 1.0f);
+  client.submit(words);
+  words.allocate(1, 4).affine(0, 1, 2.0f, 1.0f).allocate(2, 4).affine(1, 2, 1.0f, 0.0f).accumulate(2, 0).free(1);
+  client.capture(9, words);
+  client.replay(9);
+  CHECK(client.first(0) == 4.0f);
+  const int decoded = backend.ops;
+  const int64_t live = engine.memory().live;
+  client.replay(9, 5);
+  CHECK(client.first(0) == 1093.0f && client.first(2) == 729.0f);  // 4 -> 13 -> 40 -> 121 -> 364 -> 1093
+  CHECK(backend.recordings == 1 && backend.launches == 5 && backend.ops == decoded);
+  CHECK(engine.memory().live == live);
+
+  // What it writes in between is nobody else's: neither a new tensor's nor given back.
+  words.allocate(3, 4).fill(3, 5.0f).allocate(4, 4).fill(4, 6.0f);
+  client.submit(words);
+  engine.trim();
+  client.replay(9);
+  CHECK(client.first(3) == 5.0f && client.first(4) == 6.0f && client.first(0) == 3280.0f);
+
+  // An input that has moved, or a result that was freed: the list is decoded, and recorded anew.
+  words.free(0).allocate(5, 100).allocate(0, 4).fill(0, 1.0f);
+  words.free(2);
+  client.submit(words);
+  client.replay(9, 3);
+  CHECK(client.first(0) == 40.0f && client.first(2) == 27.0f);
+  CHECK(backend.recordings == 2);
+
+  // A poisoned input poisons what depends on it, recorded or not.
+  words.free(5).allocate(5, 4).affine(3, 5, NAN, 0.0f);
+  client.submit(words);
+  words.allocate(6, 4).affine(5, 6, 1.0f, 0.0f);
+  client.capture(10, words);
+  client.replay(10, 3);
+  CHECK(client.read(6)->failure != nullptr);
+  CHECK(client.first(3) == 5.0f);
+  words.free(5).allocate(5, 4).fill(5, 8.0f);
+  client.submit(words);
+  client.replay(10, 4);
+  CHECK(client.first(6) == 8.0f);
+
+  // Random draws move on with each replay, so they are decoded; with probability 0 there is none.
+  words.allocate(7, 4).dropout(3, 7, 0.5f, 3);
+  client.capture(11, words);
+  for (int i = 0; i < 4; ++i) engine.replay(client.session, 11, 100 * i);
+  CHECK(client.first(7) == 303.0f);
+  const int recordings = backend.recordings;
+  words.allocate(8, 4).dropout(3, 8, 0.0f, 3);
+  client.capture(12, words);
+  client.replay(12, 3);
+  CHECK(client.first(8) == 5.0f && backend.recordings == recordings + 1);
+
+  // Nothing of a recording is left when all are forgotten.
+  for (uint32_t id : {9, 10, 11, 12}) engine.release_capture(client.session, id);
+  for (int slot = 0; slot < 9; ++slot) words.free(slot);
+  client.submit(words);
+  engine.trim();
+  client.synchronize();
+  CHECK(engine.memory().live == 0 && engine.memory().cached == 0);
+}
+
+void loss_outside_of_ops() {
+  auto owned = std::make_unique<PlainBackend>(1 << 20);
+  owned->lost_at_synchronize = true;
+  Engine engine(std::move(owned), 0, false);
+  Client client(engine);
+  Words words;
+  words.allocate(0, 4).fill(0, 1.0f);
+  client.submit(words);
+  CHECK(client.first(0) == 1.0f);
+  CHECK(client.synchronize()->failure != nullptr);
+  auto later = client.read(0);
+  CHECK(later->failure && later->failure->code == Code::device_lost);
+}
+
 void sessions_that_end() {
   for (int round = 0; round < 20; ++round) {
     Engine engine(std::make_unique<PlainBackend>(1 << 24), 0, false);
@@ -349,6 +492,8 @@ int main() {
   restore();
   loss();
   capture();
+  recording();
+  loss_outside_of_ops();
   sessions_that_end();
   size_classes();
   std::printf("engine_test: %d checks, %d failed\n", checks, failures);
