@@ -1,7 +1,7 @@
 import { CommandStream } from './commands.ts'
 import { type DType, dtypes, type TensorData } from './dtype.ts'
 import { ArgumentError, DisposedError, deviceError, UnsupportedError } from './errors.ts'
-import { type NativeSession, native } from './native.ts'
+import { type GpuReport, type NativeSession, native } from './native.ts'
 import { setDefaultDevice, type Tensor } from './tensor.ts'
 
 export type DeviceKind = 'cpu' | 'cuda' | 'simt'
@@ -11,6 +11,10 @@ export interface DeviceOptions {
   threads?: number
   /** Bytes of tensors, live and cached together; beyond it ops fail with OutOfMemoryError. Default: the device's memory. */
   memoryLimit?: number
+  /** `'cuda'` only: which GPU, as the driver counts them after CUDA_VISIBLE_DEVICES. Default: 0; `'auto'` takes the first that can be used. */
+  index?: number
+  /** `'cuda'` only: f32 matrix products may round their factors to tf32 (10 bits of mantissa), which is several times as fast. Default: false. */
+  tf32?: boolean
   /** CPU only, for tests: the instruction set to use instead of the best one. */
   isa?: 'auto' | 'baseline' | 'avx2' | 'avx512'
   /** For tests: new memory holds NaN, so that an element which no op wrote shows. */
@@ -76,8 +80,13 @@ export class Device {
   #nextId = 1
   #slots = 0
   #freeSlots: number[] = []
-  /** While a capture records, freed slots wait here: the replay will use them again. */
-  #reserved: number[] | undefined
+  /**
+   * The slots of the capture that records now, and whether each is free again. They stay the capture's own until it is disposed: every replay
+   * fills them anew.
+   */
+  #recording: Map<number, boolean> | undefined
+  /** Slot -> the slots of the capture that it belongs to. */
+  readonly #captured = new Map<number, Map<number, boolean>>()
 
   /** @internal use `device()` */
   constructor(kind: DeviceKind, reason: string, options: DeviceOptions) {
@@ -89,6 +98,8 @@ export class Device {
         memoryLimit: options.memoryLimit ?? 0,
         isa: options.isa ?? 'auto',
         poison: options.poison ?? false,
+        index: options.index ?? 0,
+        tf32: options.tf32 ?? false,
         schedule: options.schedule ?? 'in-order',
         counters: options.counters ?? false,
         sites: options.sites ?? false,
@@ -139,11 +150,14 @@ export class Device {
   /**
    * Records `body` without executing it; the capture replays the same commands on the same memory. Shapes are fixed, inputs are written between
    * replays, random ops draw anew each time. Tensors that `body` returns hold the latest replay's results.
+   *
+   * On CUDA the second replay records a graph, and from then on a replay is one launch; where the capture draws random numbers (dropout that is
+   * on, `rand`), or while one of its tensors has moved or failed, the commands are issued one by one as on the CPU. Results are the same.
    */
   capture<T>(body: () => T): Capture<T> {
     if (this.commands.capturing) throw new ArgumentError('[capture] a capture is being recorded already')
-    const reserved: number[] = []
-    this.#reserved = reserved
+    const own = new Map<number, boolean>()
+    this.#recording = own
     this.commands.beginCapture()
     let result: T
     try {
@@ -151,11 +165,13 @@ export class Device {
       if (result instanceof Promise) throw new ArgumentError('[capture] body must not be async: nothing is executed while it records')
     } catch (error) {
       this.commands.endCapture()
-      this.#reserved = undefined
+      for (const [slot, free] of own) if (free) this.#freeSlots.push(slot)
       throw error
+    } finally {
+      this.#recording = undefined
     }
     const words = this.commands.endCapture()
-    this.#reserved = undefined
+    for (const slot of own.keys()) this.#captured.set(slot, own)
     const id = this.#nextId++
     this.#session.capture(id, words, words.length)
     return new Capture(
@@ -167,19 +183,28 @@ export class Device {
       () => {
         this.commands.flush()
         this.#session.releaseCapture(id)
-        this.#freeSlots.push(...reserved)
+        for (const [slot, free] of own) {
+          this.#captured.delete(slot)
+          if (!free) continue
+          this.commands.free(slot) // a replay may have filled it since
+          this.#freeSlots.push(slot)
+        }
       },
     )
   }
 
   /** @internal */
   takeSlot(): number {
-    return this.#freeSlots.pop() ?? this.#slots++
+    const slot = this.#freeSlots.pop() ?? this.#slots++
+    this.#recording?.set(slot, false)
+    return slot
   }
   /** @internal */
   freeSlot(index: number): void {
     this.commands.free(index)
-    ;(this.#reserved ?? this.#freeSlots).push(index)
+    const own = this.#recording ?? this.#captured.get(index)
+    if (own) own.set(index, true)
+    else this.#freeSlots.push(index)
   }
   /** @internal */
   write(tensor: Tensor, sourceDType: number, data: TensorData): void {
@@ -257,14 +282,21 @@ export class Capture<T> {
   }
 }
 
+export type { GpuReport }
+
+/** The machine's GPUs as this build sees them: versions, compute capabilities, and for what cannot be used why. Opens none; does not throw. */
+export function gpuReport(): GpuReport {
+  return native.gpus()
+}
+
 const devices = new Map<string, Device>()
 
 /**
  * The device of a kind: `'auto'` takes CUDA if it can be used, else the CPU, and says which and why in `kind` and `reason`; there is no other
- * fallback. Equal calls give the same device. Throws UnsupportedError for a kind that this build or machine does not have.
+ * fallback. Equal calls give the same device. Throws UnsupportedError for a kind that this build or machine does not have, with the reason.
  */
 export function device(kind: DeviceKind | 'auto' = 'auto', options: DeviceOptions = {}): Device {
-  for (const name of ['threads', 'memoryLimit'] as const) {
+  for (const name of ['threads', 'memoryLimit', 'index'] as const) {
     const value = options[name]
     if (value !== undefined && (!Number.isSafeInteger(value) || value < 0))
       throw new ArgumentError(`[device] ${name} must be a non-negative integer, is ${value}`)
@@ -278,11 +310,39 @@ export function device(kind: DeviceKind | 'auto' = 'auto', options: DeviceOption
 }
 
 function choose(kind: DeviceKind | 'auto', options: DeviceOptions): Device {
-  if (kind === 'cpu') return new Device('cpu', 'asked for', options)
-  if (kind === 'simt') return new Device('simt', 'asked for', options)
-  if (kind === 'auto') return new Device('cpu', 'this build has no CUDA device', options)
-  if (kind === 'cuda') throw new UnsupportedError("[device] 'cuda' cannot be used: this build has no CUDA device")
-  throw new UnsupportedError(`[device] kind must be 'auto', 'cpu' or 'cuda', is '${kind}'`)
+  if (kind === 'cpu' || kind === 'simt') return new Device(kind, 'asked for', options)
+  if (kind === 'cuda') {
+    const refusal = refusalOf(native.gpus(), options.index ?? 0)
+    if (refusal !== undefined) throw new UnsupportedError(`[device] 'cuda' cannot be used: ${refusal}`)
+    return openGpu('asked for', options)
+  }
+  if (kind !== 'auto') throw new UnsupportedError(`[device] kind must be 'auto', 'cpu' or 'cuda', is '${kind}'`)
+  const found = native.gpus()
+  const index = options.index ?? found.gpus.find(gpu => gpu.refusal === '')?.index ?? 0
+  const refusal = refusalOf(found, index)
+  if (refusal !== undefined) return new Device('cpu', refusal, options)
+  try {
+    return openGpu('a GPU can be used', { ...options, index })
+  } catch (error) {
+    return new Device('cpu', (error as Error).message.replace(/^\[device\] /, ''), options)
+  }
+}
+
+/** A GPU that looks usable can still refuse: another process has it for itself, or all of its memory. */
+function openGpu(reason: string, options: DeviceOptions): Device {
+  try {
+    return new Device('cuda', reason, options)
+  } catch (cause) {
+    throw new UnsupportedError(`[device] 'cuda' cannot be used: GPU ${options.index ?? 0}: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** Why this GPU cannot be used, or undefined where it can. */
+function refusalOf(found: GpuReport, index: number): string | undefined {
+  if (found.refusal !== '') return found.refusal
+  const gpu = found.gpus[index]
+  if (gpu === undefined) return `there is no GPU ${index}: the driver shows ${found.gpus.length}`
+  return gpu.refusal === '' ? undefined : `GPU ${index}: ${gpu.refusal}`
 }
 
 setDefaultDevice(() => device('auto'))

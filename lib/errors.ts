@@ -72,8 +72,8 @@ export class DisposedError extends TilewiseError {
 
 /** The device does not compute this combination. There is no silent fallback: the caller decides. */
 export class UnsupportedError extends TilewiseError {
-  constructor(message: string) {
-    super('TILEWISE_UNSUPPORTED', message)
+  constructor(message: string, options?: ErrorOptions) {
+    super('TILEWISE_UNSUPPORTED', message, options)
   }
 }
 

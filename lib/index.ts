@@ -1,5 +1,14 @@
 /** Tilewise: Transformers for Node.js on the GPU. Tensors, devices and ops; modules live in `tilewise/nn`. */
-export { Capture, type Device, type DeviceKind, type DeviceOptions, device, type MemoryStatistics } from './device.ts'
+export {
+  Capture,
+  type Device,
+  type DeviceKind,
+  type DeviceOptions,
+  device,
+  type GpuReport,
+  gpuReport,
+  type MemoryStatistics,
+} from './device.ts'
 export type { DType, FloatDType, TensorData, TypedArrayOf } from './dtype.ts'
 export * from './errors.ts'
 export { generatorState, restoreGenerator, seed } from './generator.ts'

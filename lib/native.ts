@@ -36,6 +36,8 @@ export interface NativeOptions {
   memoryLimit: number
   isa: string
   poison: boolean
+  index: number
+  tf32: boolean
   schedule: string
   counters: boolean
   sites: boolean
@@ -55,9 +57,25 @@ export interface SafetensorsHeader {
   tensors: { name: string; dtype: string; shape: number[]; begin: number; end: number }[]
 }
 
+/** native/binding/devices.h */
+export interface GpuReport {
+  /** Whether this build has a CUDA device at all. */
+  built: boolean
+  /** Which GPUs its code is for. */
+  kernels: string
+  /** CUDA versions of the driver (empty: there is none) and of this build. */
+  driver: string
+  runtime: string
+  /** Why no GPU can be used; empty where one can. */
+  refusal: string
+  gpus: { index: number; name: string; capability: string; memoryBytes: number; refusal: string }[]
+}
+
 interface Native {
   Session: new (options: NativeOptions, completed: CompletionCallback) => NativeSession
   schema(): OpSchema[]
+  /** Opens no GPU, and does not throw where there is no driver. */
+  gpus(): GpuReport
   parseSafetensorsHeader(bytes: Uint8Array, fileSize: number): SafetensorsHeader
 }
 

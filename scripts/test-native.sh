@@ -32,5 +32,5 @@ ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2 "$out/gemm_test"
 # Without sanitizers: they do not know the fibers' stacks, and the machine catches its faults by itself.
 flags=(-std=c++17 -g -O1 -Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragmas -fno-strict-aliasing -Inative)
 libraries=(-lboost_context)
-build simt_test native/simt/{machine,counters,fault,memory,runtime}.cc test/native/simt_test.cc
+build simt_test native/simt/{machine,counters,fault,memory,runtime}.cc native/cuda/{errors,staging}.cc test/native/simt_test.cc
 "$out/simt_test"

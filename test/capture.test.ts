@@ -1,13 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { add, device, fill_, mul, scope, sum, tensor, zeros } from '../lib/index.ts'
 
-const cpu = device('cpu')
-const live = async () => {
-  await cpu.synchronize()
-  return cpu.memory().live
-}
-
-describe('capture', () => {
+// On 'simt' the second replay records a graph and launches that from then on; the CPU decodes the list every time.
+describe.each([device('cpu'), device('simt')])('capture on $kind', cpu => {
+  const live = async () => {
+    await cpu.synchronize()
+    return cpu.memory().live
+  }
   it('records without executing, and replays on what the inputs hold then', async () => {
     const x = tensor([1, 2, 3], { device: cpu })
     const total = zeros([1], { device: cpu })
@@ -19,9 +18,11 @@ describe('capture', () => {
     })
     capture.replay()
     expect(await capture.result.item()).toBe(14)
-    fill_(x, 2)
-    capture.replay()
-    expect(await capture.result.item()).toBe(12)
+    for (const value of [2, 3, 4]) {
+      fill_(x, value)
+      capture.replay()
+      expect(await capture.result.item()).toBe(3 * value * value)
+    }
     for (const held of [x, total, capture.result]) held.dispose()
     capture.dispose()
   })
@@ -53,6 +54,27 @@ describe('capture', () => {
     capture.replay()
     expect(await Promise.all(others.map(other => other.item()))).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
     expect(await capture.result.item()).toBe(11)
+    for (let i = 0; i < 3; i++) {
+      others.push(...Array.from({ length: 8 }, (_, k) => tensor([others.length + k], { device: cpu })))
+      fill_(x, i)
+      capture.replay()
+      expect(await Promise.all(others.map(other => other.item()))).toEqual(others.map((_, k) => k))
+      expect(await capture.result.item()).toBe(2 * i + 1)
+    }
+  })
+  it('keeps its slots from other tensors, also those of results that were disposed', async () => {
+    const x = tensor([5], { device: cpu })
+    const before = await live()
+    const capture = cpu.capture(() => mul(x, 2))
+    capture.replay()
+    capture.result.dispose()
+    const others = Array.from({ length: 4 }, (_, i) => tensor([i], { device: cpu }))
+    for (let i = 0; i < 3; i++) capture.replay()
+    expect(await Promise.all(others.map(other => other.item()))).toEqual([0, 1, 2, 3])
+    for (const other of others) other.dispose()
+    capture.dispose()
+    expect(await live()).toBe(before)
+    expect(await mul(x, 3).item()).toBe(15)
   })
   it('refuses what cannot be recorded, and recovers from a body that throws', async () => {
     const x = tensor([1], { device: cpu })

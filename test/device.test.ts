@@ -7,6 +7,7 @@ import {
   DeviceError,
   DisposedError,
   device,
+  gpuReport,
   mul,
   OutOfMemoryError,
   sum,
@@ -20,13 +21,30 @@ const cpu = device('cpu')
 
 describe('device', () => {
   it('auto says what it chose and why', () => {
+    const { refusal } = gpuReport()
     const chosen = device('auto')
-    expect(chosen.kind).toBe('cpu')
-    expect(chosen.reason).toMatch(/no CUDA device.*threads?$/)
+    expect(chosen.kind).toBe(refusal === '' ? 'cuda' : 'cpu')
+    const { name, detail } = chosen.information
+    expect(chosen.reason).toBe(`${refusal === '' ? 'a GPU can be used' : refusal}: ${name}, ${detail}`)
     expect(device('auto')).toBe(chosen)
   })
+  it('reports GPUs without needing a driver', () => {
+    const { built, driver, runtime, kernels, refusal, gpus } = gpuReport()
+    if (built)
+      expect({ runtime, kernels }).toEqual({ runtime: expect.stringMatching(/^\d+\.\d$/), kernels: expect.stringContaining('sm_80') })
+    else expect(refusal).toBe('this build has no CUDA device')
+    if (built && driver === '') expect(refusal).toBe('this machine has no NVIDIA driver')
+    expect(refusal === '').toBe(gpus.some(gpu => gpu.refusal === ''))
+    for (const gpu of gpus) expect(gpu.capability).toMatch(/^\d+\.\d$/)
+  })
+  it('cuda is refused with the reason where it cannot be used, and a GPU that is not there always', () => {
+    const { refusal, gpus } = gpuReport()
+    if (refusal !== '') expect(() => device('cuda')).toThrow(`[device] 'cuda' cannot be used: ${refusal}`)
+    else expect(device('cuda', { index: gpus.find(gpu => gpu.refusal === '')?.index ?? 0 }).kind).toBe('cuda')
+    expect(() => device('cuda', { index: 99 })).toThrow(UnsupportedError)
+    expect(() => device('cuda', { index: -1 })).toThrow('[device] index must be a non-negative integer, is -1')
+  })
   it('refuses kinds and options that it does not have, by name', () => {
-    expect(() => device('cuda')).toThrow(UnsupportedError)
     expect(() => device('tpu' as 'cpu')).toThrow("[device] kind must be 'auto', 'cpu' or 'cuda', is 'tpu'")
     expect(() => device('cpu', { threads: -1 })).toThrow('[device] threads must be a non-negative integer, is -1')
   })

@@ -1,8 +1,9 @@
 /**
- * The devices of the suite: `TILEWISE_TEST_DEVICES=cpu,simt`. `cpu` stands for each instruction set that this processor has; `simt` for the GPU
- * kernels on the machine of fibers, whose threads run in three orders that must give the same bits.
+ * The devices of the suite: `TILEWISE_TEST_DEVICES=cpu,simt,cuda`. `cpu` stands for each instruction set that this processor has; `simt` for the
+ * GPU kernels on the machine of fibers, whose threads run in three orders that must give the same bits; `cuda` for the first GPU, and is left
+ * out, with the reason, where there is none. Default: cpu and cuda.
  */
-import { type Device, device } from '../lib/index.ts'
+import { type Device, device, gpuReport } from '../lib/index.ts'
 
 export interface TestDevice {
   name: string
@@ -31,9 +32,19 @@ function simtDevice(): TestDevice[] {
   return [{ name: 'simt', device: device('simt'), twins, f16: true }]
 }
 
-const known: Record<string, () => TestDevice[]> = { cpu: isaDevices, simt: simtDevice }
+function cudaDevice(): TestDevice[] {
+  const { refusal } = gpuReport()
+  if (refusal === '') return [{ name: 'cuda', device: device('cuda', { poison: true }), twins: [], f16: true }]
+  skippedDevices.push(`cuda: ${refusal}`)
+  return []
+}
 
-export const testDevices: TestDevice[] = (process.env.TILEWISE_TEST_DEVICES ?? 'cpu').split(',').flatMap(name => {
+const known: Record<string, () => TestDevice[]> = { cpu: isaDevices, simt: simtDevice, cuda: cudaDevice }
+
+/** What was asked for and is not there, with the reason. */
+export const skippedDevices: string[] = []
+
+export const testDevices: TestDevice[] = (process.env.TILEWISE_TEST_DEVICES ?? 'cpu,cuda').split(',').flatMap(name => {
   const make = known[name.trim()]
   if (make === undefined) throw new Error(`TILEWISE_TEST_DEVICES names '${name}'; known are ${Object.keys(known).join(', ')}`)
   return make()

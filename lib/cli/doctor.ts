@@ -27,24 +27,38 @@ async function run({ json, device: kind, threads }: DeviceChoice & { json?: true
   ]
   const problems: string[] = []
   try {
-    const { device } = await import('../device.ts')
+    const { device, gpuReport } = await import('../device.ts')
     const { tensor } = await import('../tensor.ts')
     await import('../ops/index.ts')
-    findings.push({ name: 'cuda', value: reasonAgainst(() => device('cuda')) ?? 'can be used' })
+    const { built, driver, runtime, kernels, refusal, gpus } = gpuReport()
+    findings.push({ name: 'cuda', value: refusal === '' ? 'can be used' : `cannot be used: ${refusal}` })
+    if (built)
+      findings.push({ name: 'cuda kernels', value: `${kernels}; built with CUDA ${runtime}, the driver is for ${driver || 'none'}` })
+    for (const gpu of gpus) {
+      const what = `${gpu.name}, compute capability ${gpu.capability}, ${gibibytes(gpu.memoryBytes)}`
+      findings.push({ name: `gpu ${gpu.index}`, value: gpu.refusal === '' ? what : `${what}: ${gpu.refusal}` })
+    }
     const chosen = device(kind, threads === undefined ? {} : { threads })
     const { name, detail, memoryBytes, threads: used, nativeBf16 } = chosen.information
+    const hardware = `${name}, ${detail}`
+    const gpu = chosen.kind === 'cuda'
     findings.push(
-      { name: 'device', value: `${chosen.kind} (${chosen.reason.split(':')[0]})` },
-      { name: '', value: `${name}, ${detail}` },
+      { name: 'device', value: `${chosen.kind} (${chosen.reason.slice(0, -hardware.length - 2)})` },
+      { name: '', value: hardware },
       {
         name: 'bf16',
-        value: nativeBf16 ? 'computed by instructions of the processor' : 'computed through f32: the processor has no instructions for it',
+        value: nativeBf16
+          ? `computed by instructions of the ${gpu ? 'GPU' : 'processor'}`
+          : 'computed through f32: the processor has no instructions for it',
       },
-      { name: 'threads', value: `${used}` },
-      { name: 'memory', value: `${gibibytes(memoryBytes)} for this process, ${gibibytes(availableMemory())} available now` },
+      ...(gpu ? [] : [{ name: 'threads', value: `${used}` }]),
+      {
+        name: 'memory',
+        value: `${gibibytes(memoryBytes)} ${gpu ? 'on the GPU' : 'for this process'}, ${gibibytes(availableMemory())} available now in this machine`,
+      },
     )
-    const sum = await tensor([1, 2])
-      .add(tensor([3, 4]))
+    const sum = await tensor([1, 2], { device: chosen })
+      .add(tensor([3, 4], { device: chosen }))
       .read()
     if (sum.join() !== '4,6') throw new Error(`1 + 3 and 2 + 4 gave ${sum.join(' and ')}`)
     findings.push({ name: 'self-check', value: 'passed: the device adds' })
@@ -57,15 +71,6 @@ async function run({ json, device: kind, threads }: DeviceChoice & { json?: true
   } else for (const { name, value } of findings) process.stdout.write(`${name.padEnd(14)} ${value}\n`)
   for (const problem of problems) process.stderr.write(`tilewise: ${problem}\n`)
   if (problems.length > 0) process.exitCode = exitCodes.failure
-}
-
-function reasonAgainst(open: () => unknown): string | undefined {
-  try {
-    open()
-    return undefined
-  } catch (error) {
-    return error instanceof Error ? error.message.replace(/^\[device\] /, '') : String(error)
-  }
 }
 
 const readText = (path: string): string | undefined => {

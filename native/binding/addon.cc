@@ -1,4 +1,4 @@
-// The addon's exports: the Session class and the table of ops as data, from which lib/native.generated.ts is made.
+// The addon's exports: the Session class, the table of ops as data, from which lib/native.generated.ts is made, and what GPUs there are.
 #include <napi.h>
 
 #include "safetensors.h"
@@ -33,6 +33,30 @@ Napi::Value schema(const Napi::CallbackInfo& info) {
   return ops;
 }
 
+// { built, kernels, driver, runtime, refusal, gpus: [{ index, name, capability, memoryBytes, refusal }] }
+Napi::Value gpus(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const GpuReport found = report_gpus();
+  auto list = Napi::Array::New(env);
+  for (const GpuReport::Gpu& gpu : found.gpus) {
+    auto entry = Napi::Object::New(env);
+    entry.Set("index", gpu.index);
+    entry.Set("name", gpu.name);
+    entry.Set("capability", gpu.capability);
+    entry.Set("memoryBytes", gpu.memory_bytes);
+    entry.Set("refusal", gpu.refusal);
+    list.Set(list.Length(), entry);
+  }
+  auto report = Napi::Object::New(env);
+  report.Set("built", found.built);
+  report.Set("kernels", found.kernels);
+  report.Set("driver", found.driver);
+  report.Set("runtime", found.runtime);
+  report.Set("refusal", found.refusal);
+  report.Set("gpus", list);
+  return report;
+}
+
 }  // namespace
 
 class Addon : public Napi::Addon<Addon> {
@@ -40,6 +64,7 @@ class Addon : public Napi::Addon<Addon> {
   Addon(Napi::Env env, Napi::Object exports) {
     exports.Set("Session", SessionHandle::define(env));
     exports.Set("schema", Napi::Function::New(env, schema, "schema"));
+    exports.Set("gpus", Napi::Function::New(env, gpus, "gpus"));
     register_safetensors(env, exports);
   }
 };

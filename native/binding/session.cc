@@ -60,7 +60,7 @@ Napi::Function SessionHandle::define(Napi::Env env) {
                      });
 }
 
-// new Session({ kind, threads, memoryLimit, isa, poison, schedule, counters, sites, suppressed }, onCompletion)
+// new Session({ kind, threads, memoryLimit, isa, poison, index, tf32, schedule, counters, sites, suppressed }, onCompletion)
 SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SessionHandle>(info) {
   Napi::Env env = info.Env();
   auto given = info[0].As<Napi::Object>();
@@ -70,6 +70,8 @@ SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   options.memory_limit = given.Get("memoryLimit").As<Napi::Number>().DoubleValue();
   options.isa = given.Get("isa").As<Napi::String>();
   options.poison = given.Get("poison").As<Napi::Boolean>();
+  options.index = given.Get("index").As<Napi::Number>().Int32Value();
+  options.tf32 = given.Get("tf32").As<Napi::Boolean>();
   options.schedule = given.Get("schedule").As<Napi::String>();
   options.counters = given.Get("counters").As<Napi::Boolean>();
   options.sites = given.Get("sites").As<Napi::Boolean>();

@@ -1,62 +1,33 @@
 #include "backend.h"
 
-#include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "../cuda/gpu.h"
-#include "runtime.h"
+#include "../cuda/device.h"
 
 extern "C" const tilewise::OpFunction* tilewise_gpu_table_simt();
 
 namespace tilewise::simt {
 namespace {
 
-class SimtBackend final : public GpuBackend {
+class SimtBackend final : public Device {
  public:
-  SimtBackend(const Options& options, Schedule schedule) {
-    cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
-    stream_->machine.schedule = schedule;
-    stream_->machine.counting = options.counters;
-    stream_->machine.recording_sites = options.sites;
-    stream_->machine.suppressed = options.suppressed;
-    gpu_.capability = 90;
-    gpu_.multiprocessors = 4;  // few, so that grids of a persistent kernel have several tiles a block
-    gpu_.shared_per_block = kMaxShared;
-    gpu_.l2_bytes = size_t{1} << 20;
-    gpu_.stream = stream_;
+  Status open(const Options& options, Schedule schedule) {
+    TILEWISE_RETURN_IF_ERROR(Device::open(0, false, tilewise_gpu_table_simt()));
+    Machine& machine = stream()->machine;
+    machine.schedule = schedule;
+    machine.counting = options.counters;
+    machine.recording_sites = options.sites;
+    machine.suppressed = options.suppressed;
     info_.kind = "simt";
-    info_.name = "machine of fibers";
     info_.detail = "sm_90 instructions, " + options.schedule + ", for tests";
-    info_.memory_bytes = size_t{8} << 30;
-    info_.threads = 1;
-    info_.native_bf16 = true;
-  }
-  ~SimtBackend() override { cudaStreamDestroy(stream_); }
-
-  const Gpu& gpu() const override { return gpu_; }
-  DeviceInfo info() const override { return info_; }
-  bool exact_allocations() const override { return true; }
-
-  Status allocate(size_t bytes, void** memory) override {
-    if (cudaMalloc(memory, bytes) == cudaSuccess) return Status::ok();
-    return Status::error(Code::out_of_memory, "the system has no " + std::to_string(bytes) + " bytes");
-  }
-  void release(void* memory, size_t) override { cudaFree(memory); }
-  void poison(void* memory, size_t bytes) override { std::memset(memory, 0xff, bytes); }
-  Status upload(void* destination, const void* source, size_t bytes) override {
-    if (bytes) std::memcpy(destination, source, bytes);
     return Status::ok();
   }
-  Status download(void* destination, const void* source, size_t bytes) override { return upload(destination, source, bytes); }
-  Status synchronize() override {
-    const std::string damage = take_damage();
-    return damage.empty() ? Status::ok() : Status::error(Code::device_error, damage);
-  }
-  Status run(Op op, const void* args, Context& context) override { return tilewise_gpu_table_simt()[static_cast<int>(op)](context, args); }
+
+  bool exact_allocations() const override { return true; }
 
   std::string report() const override {
     nlohmann::json report = nlohmann::json::object();
-    for (const auto& [name, c] : stream_->machine.counters().kernels())
+    for (const auto& [name, c] : stream()->machine.counters().kernels())
       report["kernels"][name] = {
           {"launches", c.launches},
           {"loadRequests", c.load_requests},
@@ -70,16 +41,11 @@ class SimtBackend final : public GpuBackend {
           {"sharedIdeal", c.shared_ideal},
           {"matrixInstructions", c.matrix_instructions},
       };
-    for (const auto& [name, what] : stream_->machine.sites()) report["sites"][name] = what;
-    stream_->machine.counters().clear();
-    stream_->machine.clear_sites();
+    for (const auto& [name, what] : stream()->machine.sites()) report["sites"][name] = what;
+    stream()->machine.counters().clear();
+    stream()->machine.clear_sites();
     return report.dump();
   }
-
- private:
-  Gpu gpu_;
-  DeviceInfo info_;
-  cudaStream_t stream_ = nullptr;
 };
 
 }  // namespace
@@ -95,7 +61,9 @@ Status make_backend(const Options& options, std::unique_ptr<Backend>* backend) {
   else
     return Status::error(Code::invalid_argument,
                          "schedule must be 'in-order', 'warp-greedy' or 'warp-greedy-reversed', is '" + options.schedule + "'");
-  *backend = std::make_unique<SimtBackend>(options, schedule);
+  auto made = std::make_unique<SimtBackend>();
+  TILEWISE_RETURN_IF_ERROR(made->open(options, schedule));
+  *backend = std::move(made);
   return Status::ok();
 }
 

@@ -225,11 +225,14 @@ inline void note_shared(const void* address, uint32_t bytes, const Site& site) {
 }
 
 // --- launch
+// Declared here for kernel text; native/cuda/errors.h.
+Status launch_status(cudaError_t error, const char* kernel);
+
 template <class... P, class... A>
 Status launch(const Gpu& gpu, const LaunchShape& shape, void (*kernel)(P...), A... arguments) {
   if (shape.grid.count() == 0) return Status::ok();
-  return run_on(gpu.stream, shape,
-                [kernel, parameters = std::tuple<std::decay_t<P>...>(static_cast<P>(arguments)...)] { std::apply(kernel, parameters); });
+  auto body = [kernel, parameters = std::tuple<std::decay_t<P>...>(static_cast<P>(arguments)...)] { std::apply(kernel, parameters); };
+  return launch_status(run_on(gpu.stream, shape, std::move(body)), shape.name);
 }
 
 }  // namespace tilewise::simt

@@ -31,7 +31,7 @@ struct LaunchShape {
   size_t dynamic_shared = 0;  // bytes
 };
 
-// Declared in native/cuda/errors.h's terms: maps a CUDA error to a status that names the kernel.
+// Declared here for kernel text; native/cuda/errors.h.
 Status launch_status(cudaError_t error, const char* kernel);
 
 template <class... P, class... A>

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { gpuReport } from '../../lib/index.ts'
 import { root, run } from './run.ts'
 
 const commands = ['train', 'translate', 'evaluate', 'summary', 'doctor', 'quickstart']
@@ -51,18 +52,21 @@ describe('wrong usage ends with 2, says what is wrong, and says nothing on stand
 })
 
 describe('doctor', () => {
-  it('says what is chosen and why, and that there is no CUDA', async () => {
+  it('says what is chosen and why, and whether there is CUDA', async () => {
     const { code, stdout, stderr } = await run(['doctor'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     for (const part of [
       /^tilewise +\d/m,
       /^node +v\d+/m,
-      /^device +cpu \(this build has no CUDA device\)$/m,
-      /^cuda .*cannot be used/m,
+      /^device +(cpu|cuda) \(.+\)$/m,
+      /^cuda +(can be used|cannot be used: .+)$/m,
       /^bf16 +computed/m,
     ])
       expect(stdout).toMatch(part)
-    expect(stdout).toMatch(/^memory +[\d.]+ GiB for this process/m)
+    const { built, refusal } = gpuReport()
+    if (refusal !== '') expect(stdout).toContain(`(${refusal})`)
+    if (built) expect(stdout).toMatch(/^cuda kernels +sm_80, sm_90a, .*built with CUDA/m)
+    expect(stdout).toMatch(/^memory +[\d.]+ GiB (for this process|on the GPU)/m)
     expect(stdout).toMatch(/^self-check +passed/m)
   })
 
@@ -72,10 +76,10 @@ describe('doctor', () => {
     expect(JSON.parse(stdout)).toMatchObject({ threads: '1', problems: [] })
   })
 
-  it('fails where the device asked for is not there', async () => {
+  it.skipIf(gpuReport().refusal === '')('fails where the device asked for is not there', async () => {
     const { code, stdout, stderr } = await run(['doctor', '--device', 'cuda'])
     expect(code).toBe(1)
     expect(stdout).toContain('node')
-    expect(stderr).toContain("'cuda' cannot be used: this build has no CUDA device")
+    expect(stderr).toContain(`'cuda' cannot be used: ${gpuReport().refusal}`)
   })
 })

@@ -9,6 +9,7 @@
 #include "cuda/prim/vector.cuh"
 #include "cuda/ptx/copy_async.cuh"
 #include "cuda/ptx/mma.cuh"
+#include "cuda/staging.h"
 #include "simt/memory.h"
 
 namespace tilewise::simt {
@@ -54,6 +55,70 @@ struct Buffer {
   explicit Buffer(size_t count) : data(static_cast<T*>(guarded_allocate(count * sizeof(T)))) {}
   ~Buffer() { CHECK(guarded_release(data).empty()); }
 };
+
+// --- the device around the kernels
+
+// Copies happen as late as a GPU may do them, so what reuses its pinned memory too early shows here.
+void transfers() {
+  Stream stream;
+  Staging staging(&stream);
+  const size_t count = (size_t{41} << 20) / 4 + 3;  // beyond the ring, in pieces that do not divide it
+  Buffer<uint32_t> device(count);
+  std::vector<uint32_t> host(count), back(count);
+  for (size_t i = 0; i < count; ++i) host[i] = static_cast<uint32_t>(i * 2654435761u);
+  CHECK(staging.upload(device.data, host.data(), count * 4));
+  const std::vector<uint32_t> expected = host;
+  std::fill(host.begin(), host.end(), 0);  // the caller's memory is its own again
+  CHECK(staging.download(back.data(), device.data, count * 4));
+  CHECK(back == expected);
+  // Small ones, many times round the ring.
+  for (uint32_t i = 0; i < 200000; ++i) {
+    const uint32_t pair[2] = {i, ~i};
+    CHECK(staging.upload(device.data + i % 1000 * 2, pair, 8));
+    if (i % 50000 == 49999) {
+      uint32_t got[2];
+      CHECK(staging.download(got, device.data + i % 1000 * 2, 8));
+      CHECK(got[0] == i && got[1] == ~i);
+    }
+  }
+  CHECK(staging.upload(device.data, nullptr, 0));
+  CHECK(staging.download(nullptr, device.data, 0));
+  CHECK(cudaStreamSynchronize(&stream) == cudaSuccess);
+}
+
+void errors() {
+  for (int error : {226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911}) CHECK(is_sticky(error));
+  for (int error : {0, 1, 2, 9, 35, 98, 100, 209, 701, 713, 720, 900, 999}) CHECK(!is_sticky(error));
+  CHECK(status_of(cudaSuccess, "work"));
+  CHECK(status_of(cudaErrorMemoryAllocation, "work").code == Code::out_of_memory);
+  CHECK(status_of(cudaErrorIllegalAddress, "work").code == Code::device_lost);
+  CHECK(status_of(cudaErrorInvalidValue, "work").code == Code::device_error);
+  CHECK_SAYS(status_of(cudaErrorInvalidValue, "work"), "work: cudaErrorInvalidValue (cudaErrorInvalidValue, 1)");
+}
+
+// A graph holds launches with their arguments, and runs them when it is launched, not before.
+__global__ void add_kernel(float* x, float value) { x[threadIdx.x] += value; }
+
+void graphs() {
+  Device device;
+  Buffer<float> x(32);
+  CHECK(cudaMemsetAsync(x.data, 0, 128, &device.stream) == cudaSuccess);
+  CHECK(cudaStreamBeginCapture(&device.stream, cudaStreamCaptureModeRelaxed) == cudaSuccess);
+  CHECK(launch(device.gpu, {"add", 1, 32}, add_kernel, x.data, 1.0f));
+  CHECK(launch(device.gpu, {"add", 1, 32}, add_kernel, x.data, 2.0f));
+  CHECK(cudaStreamSynchronize(&device.stream) == cudaErrorStreamCaptureUnsupported);
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  CHECK(cudaStreamEndCapture(&device.stream, &graph) == cudaSuccess);
+  CHECK(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess);
+  CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+  CHECK(cudaStreamSynchronize(&device.stream) == cudaSuccess);
+  CHECK(x.data[5] == 0.0f);
+  for (int i = 0; i < 3; ++i) CHECK(cudaGraphLaunch(executable, &device.stream) == cudaSuccess);
+  CHECK(cudaStreamSynchronize(&device.stream) == cudaSuccess);
+  CHECK(x.data[5] == 9.0f);
+  CHECK(cudaGraphExecDestroy(executable) == cudaSuccess);
+}
 
 // --- right kernels
 
@@ -412,6 +477,9 @@ void counters() {
 }  // namespace
 
 int run() {
+  transfers();
+  errors();
+  graphs();
   indices();
   reductions();
   shuffles();
