@@ -37,7 +37,7 @@ void Counts::add(const Counts& other) {
 
 void Counters::access(Space space, int warp, int thread, uintptr_t address, uint32_t bytes, const Site& site) {
   const uint32_t visit = visits_[{site.file, site.line, thread, 0, space}]++;
-  pending_[{site.file, site.line, warp, visit, space}].push_back({address, bytes});
+  pending_[{site.file, site.line, warp, visit, space}].push_back({address, bytes, thread});
 }
 
 void Counters::matrix_rows(const uintptr_t* rows, int count) {
@@ -51,7 +51,9 @@ void Counters::matrix_rows(const uintptr_t* rows, int count) {
   }
 }
 
-void Counters::settle(Space space, const std::vector<Lane>& lanes) {
+void Counters::settle(Space space, std::vector<Lane>& lanes) {
+  // They come in the order in which fibers ran: after a barrier, the last one to arrive goes on first.
+  std::sort(lanes.begin(), lanes.end(), [](const Lane& a, const Lane& b) { return a.thread < b.thread; });
   if (space == Space::shared) {
     // Wide accesses are served in parts of 128 bytes: eight lanes of 16 bytes, sixteen of 8.
     const size_t part = std::max<size_t>(1, kWavefrontBytes / std::max(4u, lanes[0].bytes));
@@ -78,7 +80,7 @@ void Counters::settle(Space space, const std::vector<Lane>& lanes) {
 }
 
 void Counters::end_block() {
-  for (const auto& [key, lanes] : pending_) settle(key.space, lanes);
+  for (auto& [key, lanes] : pending_) settle(key.space, lanes);
   pending_.clear();
   visits_.clear();
 }

@@ -42,6 +42,7 @@ class Counters {
   struct Lane {
     uintptr_t address;
     uint32_t bytes;
+    int thread;
   };
   struct Key {
     const char* file;
@@ -59,7 +60,7 @@ class Counters {
       return (h * 1000003 + key.visit) * 3 + static_cast<size_t>(key.space);
     }
   };
-  void settle(Space space, const std::vector<Lane>& lanes);
+  void settle(Space space, std::vector<Lane>& lanes);
 
   Counts launch_;
   std::map<std::string, Counts> kernels_;
