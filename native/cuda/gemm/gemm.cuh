@@ -79,7 +79,7 @@ Status gemm(Context& context, GemmProblem p) {
   if (!known) variant.a = variant.b = Major::neither;
 
   const int64_t k_tiles = ceil_div(p.k, depth);
-  const GemmPlan plan = plan_gemm(gpu, p.m, p.n, k_tiles, p.batch.count, variant.a != Major::neither);
+  const GemmPlan plan = plan_gemm(gpu, p.m, p.n, k_tiles, p.batch.count, variant.a != Major::neither, p.dtype == DType::f32);
   variant.large = plan.large;
   if (plan.tiles_m * plan.tiles_n * plan.splits * p.batch.count > 0x7fffffff) return unsupported("a matrix product of so many tiles");
   GemmArguments g;
