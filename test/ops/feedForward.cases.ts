@@ -80,5 +80,8 @@ export default defineCases(feedForwardOp, [
       noGradient: 'the path that stores nothing is the one compared',
     },
   ),
+  of('halves of a tile that lie side by side', [20, 16], 32, { activation: 'gelu', gated: true }),
+  of('long sums over few tiles', [20, 1088], 24, { activation: 'gelu', gated: true, dropout: 0.2 }, { specs: { weight1: { scale: 0.1 } } }),
+  of('large tiles', [250, 32], 120, { activation: 'silu', gated: true, dropout: 0.1 }),
   of('wide', [20, 64], 256, { activation: 'gelu', dropout: 0.1 }, { bench: { flops: 4 * 20 * 64 * 256 } }),
 ])

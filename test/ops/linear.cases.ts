@@ -1,5 +1,6 @@
 import { type Activation, activations } from '../../lib/ops/activation.ts'
 import { linear, linearOp, linearReference } from '../../lib/ops/linear.ts'
+import { slice } from '../../lib/ops/view.ts'
 import { defineCases, type Inputs, type OpCase } from './cases.ts'
 
 const shapes: [string, number[], number][] = [
@@ -57,5 +58,23 @@ export default defineCases(linearOp, [
     inputs: { x: { shape: [9, 13], transposed: true }, weight: { shape: [10, 13], transposed: true }, bias: { shape: [10] } },
     reference: (F, { x, weight, bias }) => ({ y: linearReference(F, x!, weight!, bias) }),
   }),
-  of('as wide as a feed-forward layer', [33, 512], 260, { bench: { flops: 2 * 33 * 512 * 260 } }),
+  // Tiles of the GPU's kernels are 64 or 128 wide; rows of 16 bytes are copied whole, others by elements.
+  of('an edge of a tile less one, aligned', [63, 32], 56),
+  of('whole tiles', [64, 32], 64, { call: withActivation('gelu', false) }),
+  of('beyond a tile', [65, 40], 72, { call: withActivation('silu', false) }),
+  of('large tiles', [130, 16], 200, { call: withActivation('relu', false) }),
+  of('long sums over few tiles', [17, 1088], 24, {
+    inputs: { x: { shape: [17, 1088] }, weight: { shape: [24, 1088], scale: 0.1 }, bias: { shape: [24] }, residual: { shape: [17, 24] } },
+    call: withActivation('gelu', true),
+  }),
+  of('gradients that are long sums', [1100, 16], 24),
+  of('a bias at an odd address', [9, 16], 24, {
+    inputs: { x: { shape: [9, 16] }, weight: { shape: [24, 16] }, bias: { shape: [25] } },
+    call: t => linear(t.x!, t.weight!, slice(t.bias!, 0, 1, 25)),
+    reference: (F, { x, weight, bias }) => ({ y: linearReference(F, x!, weight!, F.slice(bias!, 0, 1, 25)) }),
+  }),
+  of('as wide as a feed-forward layer', [33, 512], 260, {
+    bench: { flops: 2 * 33 * 512 * 260 },
+    skip: { device: /^simt/, reason: 'seconds on fibers: large tiles and long sums run the same kernels' },
+  }),
 ])

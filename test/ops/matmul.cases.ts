@@ -56,5 +56,27 @@ export default defineCases(matmulOp, [
     call: t => matmul(broadcastTo(t.a!, [4, 6]), t.b!),
     reference: (F, { a, b }) => ({ c: F.matmul(F.broadcast(a!, [4, 6]), b!) }),
   }),
+  // Tiles of the GPU's kernels, in each of the four layouts.
+  of('whole tiles', [64, 32], [32, 64]),
+  of('an aligned batch', [3, 20, 16], [3, 16, 24]),
+  of('a batch of long sums', [2, 10, 1088], [2, 1088, 16]),
+  of('large tiles', [150, 40], [40, 248]),
+  ...[
+    [true, false],
+    [false, true],
+    [true, true],
+  ].map(([a, b]) =>
+    of(`large tiles${a ? ', a transposed' : ''}${b ? ', b transposed' : ''}`, [152, 40], [40, 248], {
+      inputs: { a: { shape: [152, 40], transposed: a! }, b: { shape: [40, 248], transposed: b! } },
+      reference: (F, { a, b }) => ({ c: F.matmul(a!, b!) }),
+    }),
+  ),
+  of('infinities', [2, 3], [3, 2], {
+    inputs: {
+      a: { shape: [2, 3], fill: { values: [Number.POSITIVE_INFINITY, 1.1, -2.3, 0.7, Number.NEGATIVE_INFINITY, 0.001] } },
+      b: { shape: [3, 2], fill: { values: [0.3, 1.7, -0.11, 5.3, 2.9, 0.013] } },
+    },
+    noGradient: 'it is NaN or infinite throughout',
+  }),
   of('many small products', [70, 6, 5], [70, 5, 6], { bench: { flops: 2 * 70 * 6 * 5 * 6 } }),
 ])

@@ -2,11 +2,13 @@
 import { describe, expect, it } from 'vitest'
 import { observeOps } from '../../lib/autograd/defineOp.ts'
 import { ones } from '../../lib/index.ts'
+import { qkv as native } from '../../lib/native.generated.ts'
 import { feedForward } from '../../lib/ops/feedForward.ts'
 import { linear } from '../../lib/ops/linear.ts'
 import { matmul } from '../../lib/ops/matmul.ts'
 import { qkv } from '../../lib/ops/qkv.ts'
-import { noGrad, scope, Tensor } from './surface.ts'
+import { testDevices } from '../devices.ts'
+import { noGrad, scope, Tensor, tensor } from './surface.ts'
 
 const zeros = (...shape: number[]) => ones(shape)
 
@@ -109,6 +111,26 @@ describe('qkv', () => {
         [[5, 2, 4], [24, 4, 1], 16],
       ])
     }))
+
+  for (const { name, device } of testDevices)
+    it(`writes q, k and v to tensors of their own, as to one · ${name}`, () =>
+      scope(async () => {
+        for (const [q, k, v] of [
+          [16, 8, 12],
+          [5, 3, 2], // the outputs meet inside groups of four columns
+        ] as const) {
+          const numbers = (size: number) => Float32Array.from({ length: size }, (_, i) => Math.sin(i * i))
+          const [x, weight] = [
+            tensor(numbers(11 * 24), [11, 24], { device }),
+            tensor(numbers((q + k + v) * 24), [q + k + v, 24], { device }),
+          ]
+          const packed = qkv(x, weight, undefined, { q: [1, q], k: [1, k], v: [1, v] })
+          const own = { q: tensor(numbers(11 * q), [11, 1, q], { device }), k: tensor(numbers(11 * k), [11, 1, k], { device }) }
+          const apart = { ...own, v: tensor(numbers(11 * v), [11, 1, v], { device }) }
+          native({ x, weight, bias: undefined, ...apart })
+          for (const part of ['q', 'k', 'v'] as const) expect(await apart[part].read()).toEqual(await packed[part].read())
+        }
+      }))
 
   it('counts an output that no gradient reaches as zero', () =>
     scope(async () => {

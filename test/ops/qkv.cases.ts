@@ -42,5 +42,6 @@ export default defineCases(qkvOp, [
       reference: (F, { x, weight, bias }) => ({ q: F.reshape(linearReference(F, x!, weight!, bias), [9, 2, 5]) }),
     },
   ),
+  of('projections as wide as a stage', [33, 24], { q: [2, 16], k: [2, 16], v: [1, 40] }),
   of('many rows', [150, 40], { q: [2, 16], k: [1, 16], v: [1, 16] }, { bench: { flops: 2 * 150 * 40 * 64 } }),
 ])

@@ -1,0 +1,84 @@
+/**
+ * What the tiles of the matrix products cost, as the machine of fibers counts it: no bank conflicts, whole sectors, and no more matrix
+ * instructions than the product has.
+ */
+import { describe, expect, it } from 'vitest'
+import type { KernelCounters } from '../../lib/device.ts'
+import { device, type FloatDType } from '../../lib/index.ts'
+import { feedForward } from '../../lib/ops/feedForward.ts'
+import { linear } from '../../lib/ops/linear.ts'
+import { matmul } from '../../lib/ops/matmul.ts'
+import { scope, type Tensor, tensor } from './surface.ts'
+
+const wanted = (process.env.TILEWISE_TEST_DEVICES ?? 'cpu').split(',').some(name => name.trim() === 'simt')
+
+/** What the kernels of one call counted. */
+async function count(
+  call: (numbers: (dtype: FloatDType, ...shape: number[]) => Tensor) => unknown,
+): Promise<Record<string, KernelCounters>> {
+  const counting = device('simt', { counters: true })
+  return scope(async () => {
+    call((dtype, ...shape) => {
+      const size = shape.reduce((product, dimension) => product * dimension, 1)
+      return tensor(
+        Float32Array.from({ length: size }, (_, i) => Math.sin(i)),
+        shape,
+        { device: counting, dtype },
+      )
+    })
+    await counting.synchronize()
+    return counting.report().kernels ?? {}
+  })
+}
+
+function expectIdeal(kernels: Record<string, KernelCounters>, name: string): KernelCounters {
+  const counted = kernels[name]
+  if (counted === undefined) throw new Error(`no kernel ${name}, but ${Object.keys(kernels).join(', ')}`)
+  expect(counted.sharedWavefronts, 'wavefronts of shared memory').toBe(counted.sharedIdeal)
+  expect(counted.loadSectors * 32, 'sectors read').toBe(counted.loadBytes)
+  expect(counted.storeSectors * 32, 'sectors written').toBe(counted.storeBytes)
+  return counted
+}
+
+const layouts = [
+  ['kk', false, true],
+  ['kn', false, false],
+  ['mn', true, false],
+  ['mk', true, true],
+] as const
+
+describe.skipIf(!wanted)('tiles without conflicts', () => {
+  for (const dtype of ['bf16', 'f16', 'f32'] as const)
+    for (const [layout, transposeA, transposeB] of layouts)
+      for (const [size, m, n, k] of [
+        ['small', 64, 128, 64],
+        ['large', 256, 256, 32],
+      ] as const)
+        it(`${size} ${layout} · ${dtype}`, async () => {
+          const kernels = await count(numbers => {
+            const a = transposeA ? numbers(dtype, k, m).transpose() : numbers(dtype, m, k)
+            const b = transposeB ? numbers(dtype, n, k).transpose() : numbers(dtype, k, n)
+            matmul(a, b)
+          })
+          const { matrixInstructions } = expectIdeal(kernels, `gemm_${size}_${layout}`)
+          expect(matrixInstructions).toBe(dtype === 'f32' ? 3 * (m / 16) * (n / 8) * (k / 8) : (m / 16) * (n / 8) * (k / 16))
+        })
+
+  it('with an activation, a residual and a bias beside them', async () => {
+    const kernels = await count(numbers =>
+      linear(numbers('bf16', 256, 32), numbers('bf16', 256, 32), numbers('bf16', 256), {
+        activation: 'gelu',
+        residual: numbers('bf16', 256, 256),
+      }),
+    )
+    expectIdeal(kernels, 'gemm_large_kk')
+  })
+
+  it('gated', async () => {
+    const kernels = await count(numbers =>
+      feedForward(numbers('bf16', 256, 32), numbers('bf16', 256, 32), undefined, numbers('bf16', 64, 128), undefined, { gated: true }),
+    )
+    expectIdeal(kernels, 'gemm_large_kk')
+    expectIdeal(kernels, 'gemm_small_kk')
+  })
+})
