@@ -119,6 +119,26 @@ export default defineCases(attentionOp, [
   dense('wide heads', { batch: 1, tq: 19, tk: 21, heads: 1, dim: 144, valueDim: 200 }),
   dense('wider values', { dim: 3, valueDim: 40 }),
   dense('narrower values', { dim: 40, valueDim: 3 }),
+  ...(
+    [
+      [15, 31],
+      [16, 32],
+      [17, 33],
+      [63, 63],
+      [64, 64],
+    ] as const
+  ).map(([tq, tk]) => dense(`tiles of ${tq} by ${tk}`, { batch: 1, tq, tk, heads: 1 }, { mask: causal })),
+  ...(
+    [
+      [16, 16],
+      [64, 64],
+      [80, 128],
+      [128, 96],
+      [129, 16],
+      [256, 256],
+    ] as const
+  ).map(([dim, valueDim]) => dense(`head dimensions ${dim} and ${valueDim}`, { batch: 1, tq: 18, tk: 35, heads: 1, dim, valueDim })),
+  dense('groups that a tile cuts', { batch: 1, tq: 30, tk: 40, heads: 3, kvHeads: 1 }, { mask: causal }),
   dense('scale 1', {}, { scale: 1 }),
   dense('a negative scale', {}, { scale: -0.3 }),
   dense('scale 0', {}, { scale: 0 }),
@@ -244,6 +264,11 @@ export default defineCases(attentionOp, [
           .and(biased(t)),
     },
     { ...keep([9, 11]), ...bias([2, 1, 1, 11]) },
+  ),
+  dense(
+    'extra keys beyond a gap of tiles',
+    { batch: 1, tq: 10, tk: 140, heads: 1 },
+    { extraKeys: 2, mask: () => Mask.causal().and(Mask.keyLengths([20])) },
   ),
   dense('nothing but extra keys', { tq: 3, tk: 2 }, { extraKeys: 2, mask: causal }),
 

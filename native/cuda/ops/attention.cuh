@@ -23,9 +23,7 @@ struct Forward {
   }
 };
 
-constexpr int kMostWarps = 8;
-template <class T, int P>
-constexpr int kWarps = P == 64 && sizeof(T) == 2 ? kMostWarps : 4;
+constexpr int kWarps = 4;
 
 // One lane's part of the softmax over its rows g and g + 8: the largest score so far, in units of log2, and the lane's share of the sum.
 struct RowSums {
@@ -64,8 +62,7 @@ struct RowSums {
 __device__ __forceinline__ float log_sum_exp_of(float most, float total) { return total == 0.0f ? -INFINITY : most * kLn2 + logf(total); }
 
 template <class T, int P>
-__global__ void __launch_bounds__(32 * kWarps<T, P>, kWarps<T, P> == kMostWarps ? 2 : 1)
-    attention_forward(const __grid_constant__ Forward a) {
+__global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forward(const __grid_constant__ Forward a) {
   constexpr int kKeys = kTileRows<T, P>, kTiles = kKeys / 8;
   const AttentionProblem& p = a.p;
   const int warps = blockDim.x / kWarpSize, rows = 16 * warps;
@@ -88,7 +85,7 @@ __global__ void __launch_bounds__(32 * kWarps<T, P>, kWarps<T, P> == kMostWarps 
   const HeadRows<T> q = a.q.of<T>(b, s.first_q, kv_head * p.group, p.group);
   const HeadRows<T> k = a.k.of<T>(b, s.first_k, kv_head, 1), v = a.v.of<T>(b, s.first_k, kv_head, 1);
   load_tile<T, P>(query_tile, rows, q, first, {0, all_rows, 0, 0}, p.dim);
-  if (tiles.count > 0) load_stage<T, P>(stages, 0, k, v, tiles.first(0), {0, tiles.last(0), 0, 0}, p.dim, a.v.dim);
+  if (tiles.count > 0) load_stage<P, kKeys>(stages, 0, k, v, tiles.first(0), {0, tiles.last(0), 0, 0}, p.dim, a.v.dim);
   copy_async_commit();
 
   const int warp_row = 16 * warp;  // idle where the last tile of rows ends before it
@@ -100,35 +97,18 @@ __global__ void __launch_bounds__(32 * kWarps<T, P>, kWarps<T, P> == kMostWarps 
     copy_async_wait<0>();
     __syncthreads();  // this tile has arrived, and the one before it is done with
     if (tile + 1 < tiles.count)
-      load_stage<T, P>(stages, tile + 1, k, v, tiles.first(tile + 1), {0, tiles.last(tile + 1), 0, 0}, p.dim, a.v.dim);
+      load_stage<P, kKeys>(stages, tile + 1, k, v, tiles.first(tile + 1), {0, tiles.last(tile + 1), 0, 0}, p.dim, a.v.dim);
     copy_async_commit();
     if (idle) continue;
-    const T* const keys = stage_of<T, P>(stages, tile);
+    const T* const keys = stage_of<P, kKeys>(stages, tile);
     float scores[kTiles][4];
     clear(scores);
     multiply_rows<T, P>(scores, query_tile, warp_row, keys, p.dim);
     // Scaled before the maximum is taken: the scale may be negative, and a difference of products would not be 0 at the maximum itself.
-#pragma unroll
-    for (int n = 0; n < kTiles; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) scores[n][i] *= p.scale_log2;
+    scale(scores, p.scale_log2);
     const int key = tiles.first(tile);
-    if (tiles.is_masked(p, s, tile, query_begin, query_end)) {
-      const int end = tiles.last(tile);
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = first + warp_row + g + 8 * half, i = row / p.group;
-        const MaskRow mask(p, s, i, kv_head * p.group + row - i * p.group);
-#pragma unroll
-        for (int n = 0; n < kTiles; ++n)
-#pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            const int at = key + 8 * n + 2 * t + c;
-            float& score = scores[n][2 * half + c];
-            score = at < end && row < all_rows ? mask.apply(p, s, at, score) : -INFINITY;
-          }
-      }
-    }
+    if (tiles.is_masked(p, s, tile, query_begin, query_end))
+      mask_scores(scores, p, s, p.group, kv_head * p.group, first + warp_row + g, all_rows, key + 2 * t, tiles.last(tile));
     float decay[2];
     softmax.update(scores, decay);
 #pragma unroll
@@ -228,7 +208,7 @@ Status run(Context& context, const attention_args& args) {
                AttentionTensor(args.k),
                AttentionTensor(args.v),
                AttentionTensor(args.output),
-               AttentionDropout(args),
+               AttentionDropout(args.dropout, args.seed, args.counter),
                args.log_sum_exp.as<float>(),
                1,
                1,
@@ -242,10 +222,8 @@ Status run(Context& context, const attention_args& args) {
   const int64_t heads = int64_t{p.batch} * p.kv_heads, rows = int64_t{p.max_q} * p.group;
   if (heads * rows == 0) return Status::ok();
   constexpr size_t kRow = P * sizeof(T), kStages = 4 * kTileRows<T, P> * kRow;
-  int warps = attention_warps(gpu, rows, kWarps<T, P>, kStages, 16 * kRow);
-  const auto tiles = [&] { return (rows + 16 * warps - 1) / (16 * warps); };
-  if (warps > 4 && heads * tiles() < gpu.multiprocessors) warps = 4;
-  a.row_tiles = static_cast<int>(tiles());
+  const int warps = attention_warps(gpu, rows, kWarps, kStages, 16 * kRow);
+  a.row_tiles = static_cast<int>((rows + 16 * warps - 1) / (16 * warps));
 
   // One tile of rows and too few blocks: cut the keys, four tiles a part at least.
   constexpr int kPartKeys = 4 * kTileRows<T, P>;

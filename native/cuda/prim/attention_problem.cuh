@@ -192,9 +192,8 @@ struct AttentionDropout {
   float probability, factor;  // of what is kept
   uint64_t seed, counter;
 
-  template <class Args>
-  explicit AttentionDropout(const Args& a)
-      : probability(a.dropout), factor(a.dropout > 0.0f ? 1.0f / (1.0f - a.dropout) : 1.0f), seed(a.seed), counter(a.counter) {}
+  AttentionDropout(float probability, uint64_t seed, uint64_t counter)
+      : probability(probability), factor(probability > 0.0f ? 1.0f / (1.0f - probability) : 1.0f), seed(seed), counter(counter) {}
 
   // Element of [B, H, max_q, max_k], for key 0.
   static __device__ __forceinline__ uint64_t row(const AttentionProblem& p, int b, int head, int i) {
@@ -204,6 +203,9 @@ struct AttentionDropout {
     const int at = static_cast<int>(element & 3);
     const uint32_t low = at & 1 ? words.lane[1] : words.lane[0], high = at & 1 ? words.lane[3] : words.lane[2];
     return random::keep(at & 2 ? high : low, probability);
+  }
+  __device__ __forceinline__ float factor_of(uint64_t element) const {
+    return keeps(random::philox4x32(seed, counter, element >> 2), element) ? factor : 0.0f;
   }
   // Factors of two neighbours: one block of random words serves both unless it ends between them.
   __device__ __forceinline__ void pair(uint64_t element, float (&factors)[2]) const {

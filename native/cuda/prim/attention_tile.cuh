@@ -59,16 +59,15 @@ __device__ __forceinline__ void load_tile(T* tile, int rows, const HeadRows<T>& 
   }
 }
 
-// Two stages of two tiles each, kTileRows rows of x and the same of y: one is loaded while the other is used.
-template <class T, int P>
+// Two stages of two tiles each, kRows rows of x and the same of y: one is loaded while the other is used.
+template <int P, int kRows, class T>
 __device__ __forceinline__ T* stage_of(T* stages, int index) {
-  return stages + index % 2 * (2 * kTileRows<T, P> * P);
+  return stages + index % 2 * (2 * kRows * P);
 }
-template <class T, int P>
+template <int P, int kRows, class T>
 __device__ __forceinline__ void load_stage(T* stages, int index, const HeadRows<T>& x, const HeadRows<T>& y, int first,
                                            const RowRange& range, int x_dim, int y_dim) {
-  constexpr int kRows = kTileRows<T, P>;
-  T* const to = stage_of<T, P>(stages, index);
+  T* const to = stage_of<P, kRows>(stages, index);
   load_tile<T, P>(to, kRows, x, first, range, x_dim);
   load_tile<T, P>(to + kRows * P, kRows, y, first, range, y_dim);
 }
@@ -175,6 +174,35 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], co
       }
     }
   }
+}
+
+// Bias and masks on scores in units of log2. The lane's rows are `row` and row + 8 of those that `group` heads from first_head on share,
+// its columns stand for keys `key`, key + 1, key + 8, …; keys from key_end on and rows from row_end on are hidden.
+template <int kTiles>
+__device__ __forceinline__ void mask_scores(float (&scores)[kTiles][4], const AttentionProblem& p, const AttentionSequence& s, int group,
+                                            int first_head, int row, int row_end, int key, int key_end) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int i = (row + 8 * half) / group;
+    const MaskRow mask(p, s, i, first_head + row + 8 * half - i * group);
+    const int end = row + 8 * half < row_end ? key_end : 0;
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const int at = key + 8 * n + c;
+        float& score = scores[n][2 * half + c];
+        score = at < end ? mask.apply(p, s, at, score) : -INFINITY;
+      }
+  }
+}
+
+template <int kTiles>
+__device__ __forceinline__ void scale(float (&d)[kTiles][4], float factor) {
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) d[n][i] *= factor;
 }
 
 template <int kTiles>
