@@ -1,2 +1,15 @@
+const lateCopy =
+  'copies that nothing waits for never land on the machine; on a GPU they may land on the results that have taken their place in shared memory'
+
 /** Synchronizations whose absence the machine of fibers cannot show, and why they are there all the same. */
-export const equivalent: readonly { file: string; text: string; reason: string }[] = []
+export const equivalent: readonly { file: string; text: string; reason: string }[] = [
+  { file: 'ops/attention.cuh', text: 'are still on their way to where sums will lie', reason: lateCopy },
+  { file: 'ops/attention.cuh', text: "and other threads' copies too", reason: lateCopy },
+  { file: 'ops/attention_backward.cuh', text: 'are still on their way to where sums will lie', reason: lateCopy },
+  { file: 'ops/attention_backward.cuh', text: "and other threads' copies too", reason: lateCopy },
+  {
+    file: 'prim/attention_tile.cuh',
+    text: 'all lanes have read what lay here',
+    reason: 'ldmatrix is collective, so that on the machine all lanes have read; PTX promises no order between lanes without a barrier',
+  },
+]

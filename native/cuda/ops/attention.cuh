@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
     multiply_columns<T, P>(sums, scores, keys + kKeys * P, 0, a.v.dim);
   }
   copy_async_wait<0>();  // where there was no tile, the queries are still on their way to where sums will lie
-  __syncthreads();
+  __syncthreads();       // and other threads' copies too
   if (idle) return;
   softmax.finish();
 

@@ -248,7 +248,7 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
     multiply_columns<T, P>(dkeys, dscores, queries, column, p.dim - column);
   }
   copy_async_wait<0>();  // where no query sees a key, the tiles are still on their way to where sums will lie
-  __syncthreads();
+  __syncthreads();       // and other threads' copies too
   if (idle) return;
   const float scales[2] = {p.scale, p.scale}, ones[2] = {1.0f, 1.0f};
   store_rows<T, P>(dkeys, scales, key_tile + warp_row * P, a.dk.of<T>(b, s.first_k, kv_head, 1), first + warp_row, s.keys, column, p.dim);
