@@ -1,7 +1,7 @@
 // npm run check:kernels: what ptxas said of every CUDA kernel, as a table; fails on spills, stack frames and serialized wgmma instructions that
 // scripts/kernels-allowed.json does not list with a reason, and on lines of that list which nothing needs any more. Builds the kernels first.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -19,7 +19,7 @@ execFileSync(process.execPath, [`${root}scripts/build-native.cjs`, 'tilewise_cud
 /** Kernels in the order of the notes: { file, arch, name, registers, stack, stores, loads, shared, notes }. */
 const kernels = []
 for (const file of readdirSync(folder, { recursive: true })
-  .filter(name => name.endsWith('.notes'))
+  .filter(name => name.endsWith('.notes') && existsSync(`${root}native/cuda/${name.replace(/\.o\.notes$/, '')}`))
   .sort()) {
   let kernel
   for (const line of readFileSync(`${folder}/${file}`, 'utf8').split('\n')) {

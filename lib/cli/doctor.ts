@@ -33,7 +33,10 @@ async function run({ json, device: kind, threads }: DeviceChoice & { json?: true
     const { built, driver, runtime, kernels, refusal, gpus } = gpuReport()
     findings.push({ name: 'cuda', value: refusal === '' ? 'can be used' : `cannot be used: ${refusal}` })
     if (built)
-      findings.push({ name: 'cuda kernels', value: `${kernels}; built with CUDA ${runtime}, the driver is for ${driver || 'none'}` })
+      findings.push({
+        name: 'cuda kernels',
+        value: `${kernels}; built with CUDA ${runtime}, ${driver === '' ? 'no driver' : `driver for CUDA ${driver}`}`,
+      })
     for (const gpu of gpus) {
       const what = `${gpu.name}, compute capability ${gpu.capability}, ${gibibytes(gpu.memoryBytes)}`
       findings.push({ name: `gpu ${gpu.index}`, value: gpu.refusal === '' ? what : `${what}: ${gpu.refusal}` })

@@ -21,7 +21,8 @@ Status make_backend(const DeviceOptions& options, std::unique_ptr<Backend>* back
   if (options.kind == "cuda") return cuda::make_backend({options.index, options.tf32}, backend);
 #endif
 #if defined(TILEWISE_SIMT)
-  if (options.kind == "simt") return simt::make_backend({options.schedule, options.counters, options.sites, options.suppressed}, backend);
+  if (options.kind == "simt")
+    return simt::make_backend({options.schedule, options.tf32, options.counters, options.sites, options.suppressed}, backend);
 #endif
   return Status::error(Code::unsupported, "this build has no device '" + options.kind + "'");
 }

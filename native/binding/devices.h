@@ -15,7 +15,7 @@ struct DeviceOptions {
   std::string isa = "auto";           // cpu only
   bool poison = false;                // new memory holds NaN: for tests
   int index = 0;                      // cuda only: which GPU
-  bool tf32 = false;                  // cuda only: f32 products may round their factors to tf32
+  bool tf32 = false;                  // cuda and simt: f32 products may round their factors to tf32
   std::string schedule = "in-order";  // simt only, as are those below: see native/simt/backend.h
   bool counters = false;
   bool sites = false;

@@ -12,7 +12,7 @@ namespace {
 class SimtBackend final : public Device {
  public:
   Status open(const Options& options, Schedule schedule) {
-    TILEWISE_RETURN_IF_ERROR(Device::open(0, false, tilewise_gpu_table_simt()));
+    TILEWISE_RETURN_IF_ERROR(Device::open(0, options.tf32, tilewise_gpu_table_simt()));
     Machine& machine = stream()->machine;
     machine.schedule = schedule;
     machine.counting = options.counters;
