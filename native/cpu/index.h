@@ -1,5 +1,6 @@
 // Row numbers that come as data: checked by the op that reads them, since only the device sees their values.
 #pragma once
+#include "../core/index_error.h"
 #include "cpu.h"
 #include "parallel.h"
 
@@ -15,14 +16,7 @@ inline Status check_rows(const char* name, const View& index, int64_t rows) {
   if (!outside) return Status::ok();
   int64_t at = 0;
   while (values[at] >= 0 && values[at] < rows) ++at;
-  std::string place;
-  int64_t rest = at;
-  for (int i = index.rank - 1; i >= 0; --i) {
-    place = std::to_string(rest % index.dims[i]) + (place.empty() ? "" : ", ") + place;
-    rest /= index.dims[i];
-  }
-  return Status::error(Code::invalid_argument, std::string(name) + "[" + place + "] must be from 0 to " + std::to_string(rows - 1) +
-                                                   ", is " + std::to_string(values[at]));
+  return index_error(name, index, at, rows, values[at]);
 }
 
 // body(begin, end) on slices of `columns`, for sums over rows that must be added in their order: each thread adds all rows to its own

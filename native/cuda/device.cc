@@ -5,10 +5,17 @@ namespace {
 
 class GraphRecording final : public Recording {
  public:
-  explicit GraphRecording(cudaGraphExec_t executable) : executable(executable) {}
-  ~GraphRecording() override { (void)cudaGraphExecDestroy(executable); }  // one that still runs ends first
+  GraphRecording(cudaGraphExec_t executable, Faults& faults) : executable(executable), watches(faults.recorded()), faults_(faults) {}
+  ~GraphRecording() override {
+    (void)cudaGraphExecDestroy(executable);  // one that still runs ends first
+    faults_.release(watches);
+  }
 
   const cudaGraphExec_t executable;
+  const std::vector<Faults::Watch> watches;
+
+ private:
+  Faults& faults_;
 };
 
 }  // namespace
@@ -81,39 +88,48 @@ Status Device::upload(void* destination, const void* source, size_t bytes) {
 
 Status Device::download(void* destination, const void* source, size_t bytes) {
   TILEWISE_RETURN_IF_ERROR(bind());
-  return staging_->download(destination, source, bytes);
+  TILEWISE_RETURN_IF_ERROR(staging_->download(destination, source, bytes));
+  return faults_.take();
 }
 
 Status Device::run(Op op, const void* args, Context& context) {
   TILEWISE_RETURN_IF_ERROR(bind());
+  TILEWISE_RETURN_IF_ERROR(faults_.begin(op, args, recording_, &gpu_.fault));
   return table_[static_cast<int>(op)](context, args);
 }
 
 Status Device::synchronize() {
   TILEWISE_RETURN_IF_ERROR(bind());
-  return status_of(cudaStreamSynchronize(stream()), "waiting for the GPU");
+  TILEWISE_RETURN_IF_CUDA_ERROR("waiting for the GPU", cudaStreamSynchronize(stream()));
+  return faults_.take();
 }
 
 // Relaxed: what other threads and libraries of the process do meanwhile is no business of the recording, and this thread allocates while it
 // records.
 Status Device::begin_recording() {
   TILEWISE_RETURN_IF_ERROR(bind());
-  return status_of(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "beginning a graph");
+  TILEWISE_RETURN_IF_CUDA_ERROR("beginning a graph", cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed));
+  recording_ = true;
+  return Status::ok();
 }
 
 Status Device::end_recording(std::unique_ptr<Recording>* recording) {
+  recording_ = false;
   cudaGraph_t graph = nullptr;
   TILEWISE_RETURN_IF_CUDA_ERROR("ending a graph", cudaStreamEndCapture(stream(), &graph));
   cudaGraphExec_t executable = nullptr;
   const Status status = status_of(cudaGraphInstantiate(&executable, graph, 0), "instantiating a graph");
   (void)cudaGraphDestroy(graph);
-  if (status) *recording = std::make_unique<GraphRecording>(executable);
+  if (status) *recording = std::make_unique<GraphRecording>(executable, faults_);
+  if (!status) faults_.release(faults_.recorded());
   return status;
 }
 
 Status Device::launch(Recording& recording) {
   TILEWISE_RETURN_IF_ERROR(bind());
-  return status_of(cudaGraphLaunch(static_cast<GraphRecording&>(recording).executable, stream()), "launching a graph");
+  auto& graph = static_cast<GraphRecording&>(recording);
+  faults_.launched(graph.watches);
+  return status_of(cudaGraphLaunch(graph.executable, stream()), "launching a graph");
 }
 
 }  // namespace tilewise::TILEWISE_GPU

@@ -3,6 +3,7 @@
 #pragma once
 #include <memory>
 
+#include "fault.h"
 #include "staging.h"
 
 namespace tilewise::TILEWISE_GPU {
@@ -35,12 +36,14 @@ class Device : public GpuBackend {
 
   Gpu gpu_;
   DeviceInfo info_;
+  Faults faults_;
 
  private:
   Status bind();
 
   const OpFunction* table_ = nullptr;
   std::unique_ptr<Staging> staging_;
+  bool recording_ = false;
 };
 
 }  // namespace tilewise::TILEWISE_GPU

@@ -3,11 +3,6 @@
 
 namespace tilewise::TILEWISE_GPU {
 
-#define PENDING(op) \
-  Status op(Context&, const op##_args&) { return unsupported("the op has no kernel yet"); }
-#include "pending.def"
-#undef PENDING
-
 namespace {
 
 template <class Args, Status (*function)(Context&, const Args&)>

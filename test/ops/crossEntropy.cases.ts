@@ -29,6 +29,18 @@ const cases: OpCase[] = [
     inputs: inputs(shape),
     call: run(),
   })),
+  // Rows in 16-byte pieces on a GPU: of one, a few and all lanes of a warp, of a block, of several rounds of it.
+  ...[
+    [40, 8],
+    [9, 72],
+    [3, 1024],
+    [5, 1032],
+    [2, 16392],
+  ].map(shape => ({
+    name: `aligned [${shape}], class weights`,
+    inputs: weighted(shape),
+    call: run({ labelSmoothing: 0.1 }),
+  })),
   ...reductions.flatMap(reduction =>
     [0, 0.1, 1].flatMap(labelSmoothing => [
       { name: `${reduction}, smoothing ${labelSmoothing}`, inputs: inputs([2, 3, 37]), call: run({ reduction, labelSmoothing }) },

@@ -39,6 +39,11 @@ export default defineCases(embeddingOp, [
     call: t => embedding(t.table!, t.ids!, { positions: t.positions!, dropout: 0.2, scale: 2 }),
   },
   {
+    name: 'aligned and long',
+    inputs: { table: { shape: [300, 72] }, ids: ids([5, 31], 300), positions: { shape: [40, 72] }, positionIds: ids([31], 40) },
+    call: t => embedding(t.table!, t.ids!, { positions: t.positions!, positionIds: t.positionIds!, dropout: 0.2, scale: 2 }),
+  },
+  {
     name: 'strided table',
     inputs: { table: { shape: [8, 6], transposed: true }, ids: ids([9], 8) },
     call: t => embedding(t.table!, t.ids!),

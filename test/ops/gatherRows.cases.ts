@@ -1,5 +1,5 @@
 import { gatherOp, gatherRows } from '../../lib/ops/gather.ts'
-import { defineCases } from './cases.ts'
+import { defineCases, type Inputs } from './cases.ts'
 
 const index = (shape: number[], rows: number) => ({ shape, dtype: 'i32', fill: { int: [0, rows] } }) as const
 
@@ -17,6 +17,11 @@ export default defineCases(gatherOp, [
   { name: 'nothing of nothing', inputs: { x: { shape: [0, 4] }, index: index([0], 1) }, call: t => gatherRows(t.x!, t.index!) },
   { name: 'rows of nothing', inputs: { x: { shape: [3, 0] }, index: index([5], 3) }, call: t => gatherRows(t.x!, t.index!) },
   { name: 'long', inputs: { x: { shape: [50, 131] }, index: index([700], 50) }, call: t => gatherRows(t.x!, t.index!) },
+  ...[8, 136, 1032].map(columns => ({
+    name: `aligned rows of ${columns}`,
+    inputs: { x: { shape: [9, columns] }, index: index([50], 9) },
+    call: (t: Inputs) => gatherRows(t.x!, t.index!),
+  })),
   {
     name: 'strided',
     inputs: { x: { shape: [7, 6], transposed: true }, index: index([9], 7) },

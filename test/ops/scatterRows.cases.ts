@@ -13,5 +13,12 @@ export default defineCases(scatterOp, [
     call: t => scatterRows(t.x!, t.index!, 4),
   },
   { name: 'numbers', inputs: { x: { shape: [17] }, index: index([17], 9) }, call: t => scatterRows(t.x!, t.index!, 9) },
+  { name: 'many numbers', inputs: { x: { shape: [5000] }, index: index([5000], 700) }, call: t => scatterRows(t.x!, t.index!, 700) },
+  {
+    name: 'few of 70000 rows',
+    inputs: { x: { shape: [90] }, index: index([90], 70000) },
+    call: t => scatterRows(t.x!, t.index!, 70000),
+  },
+  { name: 'aligned rows', inputs: { x: { shape: [70, 264] }, index: index([70], 9) }, call: t => scatterRows(t.x!, t.index!, 9) },
   { name: 'nothing', inputs: { x: { shape: [0, 4] }, index: index([0], 1) }, call: t => scatterRows(t.x!, t.index!, 3) },
 ])

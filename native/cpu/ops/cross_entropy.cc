@@ -1,6 +1,7 @@
 // Cross entropy from logits. The probabilities are never stored: forward leaves each row's log-sum-exp, backward recomputes them from it.
 #include <cmath>
 
+#include "../../core/index_error.h"
 #include "../../core/scalar.h"
 #include "../elementwise.h"
 #include "../rows.h"
@@ -32,10 +33,7 @@ struct Labels {
 Status check(const Labels& labels, int64_t rows, int64_t classes) {
   for (int64_t row = 0; row < rows; ++row) {
     const int32_t target = labels.targets[row];
-    if (labels.counts(row) && (target < 0 || target >= classes))
-      return Status::error(Code::invalid_argument, "the target of row " + std::to_string(row) + " must be from 0 to " +
-                                                       std::to_string(classes - 1) + " or the ignored index " +
-                                                       std::to_string(labels.ignored) + ", is " + std::to_string(target));
+    if (labels.counts(row) && (target < 0 || target >= classes)) return target_error(row, classes, labels.ignored, target);
   }
   return Status::ok();
 }
