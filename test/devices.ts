@@ -1,7 +1,7 @@
 /**
  * The devices of the suite: `TILEWISE_TEST_DEVICES=cpu,simt,cuda`. `cpu` stands for each instruction set that this processor has; `simt` for the
  * GPU kernels on the machine of fibers, whose threads run in three orders that must give the same bits; `cuda` for the first GPU, and is left
- * out, with the reason, where there is none. Default: cpu and cuda.
+ * out, with the reason, where there is none. Default: all three.
  */
 import { type Device, device, gpuReport } from '../lib/index.ts'
 
@@ -44,7 +44,7 @@ const known: Record<string, () => TestDevice[]> = { cpu: isaDevices, simt: simtD
 /** What was asked for and is not there, with the reason. */
 export const skippedDevices: string[] = []
 
-export const testDevices: TestDevice[] = (process.env.TILEWISE_TEST_DEVICES ?? 'cpu,cuda').split(',').flatMap(name => {
+export const testDevices: TestDevice[] = (process.env.TILEWISE_TEST_DEVICES ?? 'cpu,simt,cuda').split(',').flatMap(name => {
   const make = known[name.trim()]
   if (make === undefined) throw new Error(`TILEWISE_TEST_DEVICES names '${name}'; known are ${Object.keys(known).join(', ')}`)
   return make()

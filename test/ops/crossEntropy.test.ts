@@ -97,7 +97,10 @@ for (const { name: deviceName, device } of testDevices) {
           gradient.push(...(await part.grad!.read()))
         }
         expect(total).toBeCloseTo((await loss.read())[0] as number, 5)
-        expect(gradient).toEqual([...(await whole.grad!.read())])
+        const expected = [...(await whole.grad!.read())]
+        // A GPU adds a row's exponentials in an order that depends on where the row starts.
+        if (device.kind === 'cpu') expect(gradient).toEqual(expected)
+        for (const [i, value] of expected.entries()) expect(gradient[i]).toBeCloseTo(value, 7)
       }))
   })
 }

@@ -78,7 +78,11 @@ export async function runCase(
       if (isFloatTensor(value) && !(name in inputs)) result.outputs[name] = Float64Array.from(await value.read())
       else if (value && typeof value === 'object' && 'read' in value)
         result.outputs[name] = Float64Array.from(await (value as Tensor).read())
-    for (const [name, leaf] of Object.entries(leaves)) if (leaf.grad) result.gradients[name] = Float64Array.from(await leaf.grad.read())
+    for (const [name, leaf] of Object.entries(leaves)) {
+      if (!leaf.grad) continue
+      result.gradients[name] = Float64Array.from(await leaf.grad.read())
+      leaf.grad.dispose() // no scope frees a gradient
+    }
     return result
   })
 }

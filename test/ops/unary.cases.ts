@@ -5,7 +5,7 @@ import { defineCases, type Inputs } from './cases.ts'
 const positiveOnly: UnaryKind[] = ['log', 'sqrt', 'rsqrt']
 // Around the places where functions change their formula, and beyond them; the large ones are near multiples of pi / 2.
 const special = [0, -0, 1, -1, 0.5, -7.98, 8.5, -90, 90, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN]
-const turns = [1.5707964, -3.1415927, 355, 65535.5, -65536, 105615.1, 710, 1e6, -2.5e9, 3.4e19, 5.4e29, 3e38]
+const turns = [Math.fround(Math.PI / 2), Math.fround(-Math.PI), 355, 65535.5, -65536, 105615.1, 710, 1e6, -2.5e9, 3.4e19, 5.4e29, 3e38]
 
 export default defineCases(unary, [
   ...(Object.keys(unaryKinds) as UnaryKind[]).flatMap(kind => {
