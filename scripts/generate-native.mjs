@@ -55,7 +55,8 @@ function emit(op) {
   const device = `a.${first.name}${first.kind.endsWith('?') ? '!' : ''}.device`
   // Broken as biome breaks it.
   const line = `  let i = stream.begin(${size})`
-  const begin = line.length <= 140 ? line : `  let i = stream.begin(\n    ${size},\n  )`
+  const sum = `    ${size},`.length <= 140 ? size : size.replaceAll(' + ', ' +\n      ')
+  const begin = line.length <= 140 ? line : `  let i = stream.begin(\n    ${sum},\n  )`
   const floats = fields.some(field => field.kind === 'f32')
   return `export interface ${pascal(op.name)}Args {
 ${fields.map(field => `  ${field.name}${field.kind.endsWith('?') ? '?' : ''}: ${types[field.kind]}`).join('\n')}
