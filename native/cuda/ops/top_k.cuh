@@ -295,8 +295,7 @@ __global__ void __launch_bounds__(kMostThreads)
       const int32_t at = index_of(keys[j]);
       store(index + row * k + j, Vec<int32_t, 1>{at});
       store(values + row * k + j, load(from + at));
-    }
-    __syncthreads();  // before the next row's keys
+    }  // the next row's keys are written behind a barrier
   }
 }
 
