@@ -12,4 +12,9 @@ export const equivalent: readonly { file: string; text: string; reason: string }
     text: 'all lanes have read what lay here',
     reason: 'ldmatrix is collective, so that on the machine all lanes have read; PTX promises no order between lanes without a barrier',
   },
+  {
+    file: 'prim/reduce.cuh',
+    text: 'before the next call writes `partial`',
+    reason: 'no kernel reduces twice by this function yet; test/native/simt_test.cc does, and notices',
+  },
 ]
