@@ -151,7 +151,7 @@ const attentionOp = defineOp('attention', {
  * softmax(q kᵀ · scale + masks) v for each head, blockwise: the matrix of weights is never stored. Heads of k and v serve groups of query heads in
  * order (H a multiple of Hkv). Ragged rows [N, H, D] with `sequences` cost nothing for padding.
  *
- * @param q [B, Tq, H, D], or ragged [Nq, H, D]. f32 or bf16; computed in f32.
+ * @param q [B, Tq, H, D], or ragged [Nq, H, D]. f32 or bf16, on a GPU also f16; computed in f32.
  * @param k [B, Tk, Hkv, D] or [Nk, Hkv, D].
  * @param v [B, Tk, Hkv, Dv] or [Nk, Hkv, Dv].
  * @returns `output` like q with Dv in place of D: 0 in rows that see no key. `logSumExp` f32 [B, Tq, H] or [Nq, H], natural, -inf in such rows; no
