@@ -38,7 +38,7 @@ export async function runCase(
   upstream: (name: string, size: number) => number[],
 ): Promise<Run> {
   seed(7)
-  return scope(async () => {
+  const run = await scope(async () => {
     const inputs: Record<string, Tensor> = {}
     const leaves: Record<string, Tensor> = {}
     for (const [name, spec] of Object.entries(test.inputs)) {
@@ -85,6 +85,10 @@ export async function runCase(
     }
     return result
   })
+  // A scope keeps what is returned: of these only shapes are looked at from here on.
+  for (const tensor of [...run.tensors.keys(), ...Object.values(run.args)])
+    if (tensor && typeof tensor === 'object' && 'dispose' in tensor) (tensor as Tensor).dispose()
+  return run
 }
 
 /** The reference in one precision: outputs and gradients by name. */

@@ -1,0 +1,127 @@
+/**
+ * Every case of every op, on every device: forward and gradient against the float64 reference, within the rule of docs/numerics.md; the
+ * reference's own gradient against finite differences; the same bits when run twice.
+ */
+import { readdirSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { definedOps } from '../../lib/autograd/defineOp.ts'
+import { PhiloxStream } from '../../lib/random.ts'
+import type { TestDevice } from '../devices.ts'
+import type { Arr } from '../reference/float64.ts'
+import type { FloatCase, OpCases } from './cases.ts'
+import { evaluate, numbers, runCase } from './runCase.ts'
+
+const here = new URL('.', import.meta.url)
+const files = readdirSync(here).filter(file => file.endsWith('.cases.ts'))
+const all: OpCases[] = await Promise.all(files.map(async file => (await import(new URL(file, here).href)).default as OpCases))
+
+const worst = (a: ArrayLike<number>, b: ArrayLike<number>) => {
+  let error = 0
+  for (let i = 0; i < a.length; i++) {
+    const [x, y] = [a[i] as number, b[i] as number]
+    if (Object.is(x, y) || x === y || (Number.isNaN(x) && Number.isNaN(y))) continue
+    const difference = Math.abs(x - y)
+    error = Math.max(error, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference)
+  }
+  return error
+}
+const largest = (a: ArrayLike<number>) => Array.from(a).reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0)
+/** One rounding of the output's precision (four in f32, where polynomial functions are good to a few units in the last place). */
+const oneRounding = { f32: 4 * 2 ** -23, bf16: 2 ** -8, f16: 2 ** -11 }
+
+function expectWithin(what: string, actual: Float64Array, exact: Arr['data'], low: Arr['data'], dtype: FloatCase, factor: number) {
+  expect(actual.length, `${what}: size`).toBe(exact.length)
+  const allowed = factor * worst(low, exact) + oneRounding[dtype] * largest(exact)
+  const error = worst(actual, exact)
+  expect(error, `${what}: error ${error}, allowed ${allowed}`).toBeLessThanOrEqual(allowed)
+}
+
+/** The suite on these devices. The files that call it run beside each other. */
+export function opsSuite(devices: readonly TestDevice[]): void {
+  if (devices.length === 0) {
+    it.skip('no device of this kind is asked for', () => {})
+    return
+  }
+  describe('every op', () => {
+    it('has a cases file, and every cases file an op', () => {
+      const covered = new Set(all.map(({ op }) => op.op))
+      expect([...definedOps.keys()].filter(op => !covered.has(op))).toEqual([])
+    })
+  })
+
+  for (const { op, cases } of all) {
+    describe(op.op, () => {
+      for (const test of cases) {
+        const dtypes: readonly FloatCase[] = test.dtypes ?? ['f32', 'bf16']
+        for (const dtype of dtypes.includes('bf16') ? [...dtypes, 'f16' as const] : dtypes) {
+          const stream = new PhiloxStream(1, 0)
+          const data = Object.fromEntries(
+            Object.entries(test.inputs).map(([name, spec]) => [name, numbers(spec, spec.dtype ?? dtype, stream)]),
+          )
+          const upstream = (name: string, size: number) => numbers({ shape: [size] }, dtype, new PhiloxStream(2, name.length))
+          for (const { name: deviceName, device, twins, f16 } of devices) {
+            if (dtype === 'f16' && !f16) continue
+            const skipped = test.skip?.device.test(deviceName) ? test.skip.reason : undefined
+            it.skipIf(skipped !== undefined)(
+              `${test.name} · ${dtype} · ${deviceName}${skipped ? ` (skipped: ${skipped})` : ''}`,
+              async () => {
+                const run = await runCase(device, test, op, dtype, data, upstream)
+                const exact = evaluate(test, op, run, data, 'f64', upstream)
+                const low = evaluate(test, op, run, data, dtype, upstream)
+                for (const [name, arr] of Object.entries(exact.outputs)) {
+                  if (arr === undefined) continue
+                  expectWithin(`output ${name}`, run.outputs[name] as Float64Array, arr.data, (low.outputs[name] as Arr).data, dtype, 2)
+                }
+                for (const [name, gradient] of Object.entries(run.gradients))
+                  expectWithin(
+                    `gradient of ${name}`,
+                    gradient,
+                    exact.gradients[name] as Float64Array,
+                    low.gradients[name] as Float64Array,
+                    dtype,
+                    3,
+                  )
+                const again = await runCase(device, test, op, dtype, data, upstream)
+                expect(again.outputs).toEqual(run.outputs)
+                expect(again.gradients).toEqual(run.gradients)
+                for (const twin of twins) {
+                  const other = await runCase(twin, test, op, dtype, data, upstream)
+                  expect(other.outputs, `outputs, ${twin.reason}`).toEqual(run.outputs)
+                  expect(other.gradients, `gradients, ${twin.reason}`).toEqual(run.gradients)
+                }
+              },
+            )
+          }
+          if (dtype === 'f32' && op.hasBackward && !test.noGradient) {
+            it(`${test.name} · the reference's gradient agrees with finite differences`, async () => {
+              const first = devices[0]
+              if (first === undefined) return
+              const run = await runCase(first.device, test, op, dtype, data, upstream)
+              const exact = evaluate(test, op, run, data, 'f64', upstream)
+              for (const [name, leaf] of Object.entries(exact.leaves)) {
+                const gradient = exact.gradients[name] as Float64Array
+                if (!(name in run.gradients) || gradient.length === 0) continue
+                const direction = Float64Array.from(
+                  numbers({ shape: [gradient.length], fill: 'uniform' }, 'f64', new PhiloxStream(3, name.length)),
+                )
+                const start = Float64Array.from(leaf.data)
+                const step = 1e-6 * Math.max(1e-3, largest(start))
+                const at = (h: number) => {
+                  for (let i = 0; i < start.length; i++) leaf.data[i] = (start[i] as number) + h * (direction[i] as number)
+                  return exact.loss()
+                }
+                const slope = (at(step) - at(-step)) / (2 * step)
+                leaf.data.set(start)
+                const expected = gradient.reduce((total, g, i) => total + g * (direction[i] as number), 0)
+                const size = gradient.reduce((total, g, i) => total + Math.abs(g * (direction[i] as number)), 0)
+                expect(Math.abs(slope - expected), `gradient of ${name}: ${expected}, by differences ${slope}`).toBeLessThanOrEqual(
+                  1e-4 * Math.max(1e-2, size),
+                )
+              }
+            })
+          }
+        }
+      }
+    })
+  }
+}
