@@ -73,7 +73,15 @@ const folder = new URL('../../native/cuda/', import.meta.url)
 let mutants = mutantsOf(folder)
 const only = values.only
 if (only !== undefined) mutants = mutants.filter(({ site }) => new RegExp(only).test(site))
-if (sample !== undefined) mutants = draw(mutants, sample)
+/** Why the machine cannot notice this one. */
+const explanation = ({ site, text }: Mutant) =>
+  equivalent.find(entry => site.startsWith(`${entry.file}:`) && text.includes(entry.text))?.reason
+// A sample is for what can be noticed: a known survivor takes every program there is.
+if (sample !== undefined)
+  mutants = draw(
+    mutants.filter(mutant => explanation(mutant) === undefined),
+    sample,
+  )
 
 let { worker, names } = await Worker.start()
 
@@ -127,7 +135,7 @@ for (const mutant of mutants) {
     continue
   }
   const why = tried === 0 ? 'no program runs it' : `${tried} programs do not notice`
-  const explained = equivalent.find(({ file, text }) => mutant.site.startsWith(`${file}:`) && mutant.text.includes(text))?.reason
+  const explained = explanation(mutant)
   survivors.push({ mutant, explained })
   console.log(`SURVIVED  ${mutant.site}  ${mutant.what}  ${mutant.text}  (${explained ? `explained: ${explained}` : why})`)
 }
