@@ -116,12 +116,16 @@ Status Device::begin_recording() {
 Status Device::end_recording(std::unique_ptr<Recording>* recording) {
   recording_ = false;
   cudaGraph_t graph = nullptr;
-  TILEWISE_RETURN_IF_CUDA_ERROR("ending a graph", cudaStreamEndCapture(stream(), &graph));
   cudaGraphExec_t executable = nullptr;
-  const Status status = status_of(cudaGraphInstantiate(&executable, graph, 0), "instantiating a graph");
-  (void)cudaGraphDestroy(graph);
-  if (status) *recording = std::make_unique<GraphRecording>(executable, faults_);
-  if (!status) faults_.release(faults_.recorded());
+  Status status = status_of(cudaStreamEndCapture(stream(), &graph), "ending a graph");
+  if (status) {
+    status = status_of(cudaGraphInstantiate(&executable, graph, 0), "instantiating a graph");
+    (void)cudaGraphDestroy(graph);
+  }
+  if (status)
+    *recording = std::make_unique<GraphRecording>(executable, faults_);
+  else
+    faults_.release(faults_.recorded());
   return status;
 }
 
