@@ -1,11 +1,10 @@
 /** What the norms' kernels do to memory: rows are read and written once, in whole sectors. */
 import { describe, expect, it } from 'vitest'
 import { device, layerNorm, ones, rmsNorm, scope, type Tensor } from '../../lib/index.ts'
+import { testDevices } from '../devices.ts'
 import { countersOf } from './counters.ts'
 
-const kernels = process.env.TILEWISE_TEST_DEVICES?.includes('simt')
-
-describe.runIf(kernels)('norms on a GPU', () => {
+describe.runIf(testDevices.some(({ name }) => name === 'simt'))('norms on a GPU', () => {
   for (const [name, norm, dtype, rows, width] of [
     ['layer_norm', layerNorm, 'f32', 48, 512], // lanes of a warp
     ['layer_norm', layerNorm, 'bf16', 48, 64], // a few lanes

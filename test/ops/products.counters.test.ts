@@ -8,9 +8,8 @@ import { device, type FloatDType } from '../../lib/index.ts'
 import { feedForward } from '../../lib/ops/feedForward.ts'
 import { linear } from '../../lib/ops/linear.ts'
 import { matmul } from '../../lib/ops/matmul.ts'
+import { testDevices } from '../devices.ts'
 import { scope, type Tensor, tensor } from './surface.ts'
-
-const wanted = (process.env.TILEWISE_TEST_DEVICES ?? 'cpu').split(',').some(name => name.trim() === 'simt')
 
 /** What the kernels of one call counted. */
 async function count(
@@ -47,7 +46,7 @@ const layouts = [
   ['mk', true, true],
 ] as const
 
-describe.skipIf(!wanted)('tiles without conflicts', () => {
+describe.runIf(testDevices.some(({ name }) => name === 'simt'))('tiles without conflicts', () => {
   for (const dtype of ['bf16', 'f16', 'f32'] as const)
     for (const [layout, transposeA, transposeB] of layouts)
       for (const [size, m, n, k] of [
