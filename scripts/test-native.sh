@@ -34,3 +34,7 @@ flags=(-std=c++17 -g -O1 -Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragma
 libraries=(-lboost_context)
 build simt_test native/simt/{machine,counters,fault,memory,runtime}.cc native/cuda/{errors,staging}.cc test/native/simt_test.cc
 "$out/simt_test"
+# The host side of ptx_models: the models against plain arithmetic, and the comparison of two sides.
+build ptx_models native/simt/{machine,counters,fault,memory,runtime}.cc native/cuda/errors.cc test/native/ptx_models.cc
+"$out/ptx_models" --problems 60 --out "$out/models.bin"
+"$out/ptx_models" --problems 60 --against "$out/models.bin"
