@@ -19,6 +19,8 @@ export interface DeviceOptions {
   isa?: 'auto' | 'baseline' | 'avx2' | 'avx512'
   /** For tests: new memory holds NaN, so that an element which no op wrote shows. */
   poison?: boolean
+  /** `'cuda'` only, for tests: an allocation of its own for every tensor, of its own size, so that memory checkers see its ends. Slow. */
+  exactAllocations?: boolean
   /** `'simt'` only, the order in which threads run: a right kernel gives the same bits in each. Default: `'in-order'`. */
   schedule?: 'in-order' | 'warp-greedy' | 'warp-greedy-reversed'
   /** `'simt'` only: count memory traffic, bank conflicts and matrix instructions for `report()`. */
@@ -100,6 +102,7 @@ export class Device {
         poison: options.poison ?? false,
         index: options.index ?? 0,
         tf32: options.tf32 ?? false,
+        exactAllocations: options.exactAllocations ?? false,
         schedule: options.schedule ?? 'in-order',
         counters: options.counters ?? false,
         sites: options.sites ?? false,

@@ -38,6 +38,7 @@ export interface NativeOptions {
   poison: boolean
   index: number
   tf32: boolean
+  exactAllocations: boolean
   schedule: string
   counters: boolean
   sites: boolean

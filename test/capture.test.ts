@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { add, device, fill_, mul, scope, sum, tensor, zeros } from '../lib/index.ts'
+import { add, fill_, mul, scope, seed, sum, tensor, zeros } from '../lib/index.ts'
+import { TransformerEncoderLayer } from '../lib/nn/index.ts'
+import { testDevices } from './devices.ts'
 
-// On 'simt' the second replay records a graph and launches that from then on; the CPU decodes the list every time.
-describe.each([device('cpu'), device('simt')])('capture on $kind', cpu => {
+// On GPUs and on 'simt' the second replay records a graph and launches that from then on; the CPU decodes the list every time.
+describe.each(testDevices)('capture on $name', ({ device: cpu }) => {
   const live = async () => {
     await cpu.synchronize()
     return cpu.memory().live
@@ -32,6 +34,29 @@ describe.each([device('cpu'), device('simt')])('capture on $kind', cpu => {
     const capture = cpu.capture(() => scope(() => sum(mul(w, w)).backward()))
     for (let i = 0; i < 3; i++) capture.replay()
     expect(Array.from(await w.grad!.read())).toEqual([8, 16])
+  })
+  it('gives the bits of a step of a whole layer that is issued, each time it is replayed', async () => {
+    seed(3)
+    using layer = new TransformerEncoderLayer({ dModel: 32, numHeads: 2, dFeedForward: 64, dropout: 0 }, { device: cpu })
+    const parameters = layer.parameters()
+    const values = (phase: number) => Float32Array.from({ length: 2 * 5 * 32 }, (_, i) => Math.sin(i * i + phase))
+    const [x, upstream] = [tensor(values(0), [2, 5, 32], { device: cpu }), tensor(values(1), [2, 5, 32], { device: cpu })]
+    const step = () =>
+      scope(() => {
+        for (const { grad } of parameters) if (grad) fill_(grad, 0)
+        layer.forward(x).backward(upstream)
+      })
+    const gradients = () => Promise.all(parameters.map(({ grad }) => grad!.read()))
+    step()
+    const expected = await gradients()
+    expect(expected.some(gradient => gradient.some(g => g !== 0))).toBe(true)
+    const capture = cpu.capture(step)
+    for (let i = 0; i < 4; i++) {
+      for (const { grad } of parameters) fill_(grad!, i)
+      capture.replay()
+      expect(await gradients()).toEqual(expected)
+    }
+    capture.dispose()
   })
   it('keeps memory constant over replays and gives it back', async () => {
     const before = await live()

@@ -18,7 +18,7 @@ namespace {
 Status make_backend(const DeviceOptions& options, std::unique_ptr<Backend>* backend) {
   if (options.kind == "cpu") return cpu::make_backend({options.threads, options.isa}, backend);
 #if defined(TILEWISE_CUDA)
-  if (options.kind == "cuda") return cuda::make_backend({options.index, options.tf32}, backend);
+  if (options.kind == "cuda") return cuda::make_backend({options.index, options.tf32, options.exact_allocations}, backend);
 #endif
 #if defined(TILEWISE_SIMT)
   if (options.kind == "simt")
@@ -58,7 +58,7 @@ Status open_engine(const DeviceOptions& options, std::shared_ptr<Engine>* engine
   const std::string key = options.kind + "/" + std::to_string(options.threads) + "/" + std::to_string(options.memory_limit) + "/" +
                           options.isa + "/" + std::to_string(options.index) + (options.tf32 ? "/tf32" : "") + "/" + options.schedule + "/" +
                           options.suppressed + (options.counters ? "/counters" : "") + (options.sites ? "/sites" : "") +
-                          (options.poison ? "/poison" : "");
+                          (options.poison ? "/poison" : "") + (options.exact_allocations ? "/exact" : "");
   if ((*engine = engines[key].lock())) return Status::ok();
 
   std::unique_ptr<Backend> backend;

@@ -16,6 +16,7 @@ struct DeviceOptions {
   bool poison = false;                // new memory holds NaN: for tests
   int index = 0;                      // cuda only: which GPU
   bool tf32 = false;                  // cuda and simt: f32 products may round their factors to tf32
+  bool exact_allocations = false;     // cuda only: see native/cuda/backend.h
   std::string schedule = "in-order";  // simt only, as are those below: see native/simt/backend.h
   bool counters = false;
   bool sites = false;

@@ -60,7 +60,8 @@ Napi::Function SessionHandle::define(Napi::Env env) {
                      });
 }
 
-// new Session({ kind, threads, memoryLimit, isa, poison, index, tf32, schedule, counters, sites, suppressed }, onCompletion)
+// new Session({ kind, threads, memoryLimit, isa, poison, index, tf32, exactAllocations, schedule, counters, sites, suppressed },
+// onCompletion)
 SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SessionHandle>(info) {
   Napi::Env env = info.Env();
   auto given = info[0].As<Napi::Object>();
@@ -72,6 +73,7 @@ SessionHandle::SessionHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   options.poison = given.Get("poison").As<Napi::Boolean>();
   options.index = given.Get("index").As<Napi::Number>().Int32Value();
   options.tf32 = given.Get("tf32").As<Napi::Boolean>();
+  options.exact_allocations = given.Get("exactAllocations").As<Napi::Boolean>();
   options.schedule = given.Get("schedule").As<Napi::String>();
   options.counters = given.Get("counters").As<Napi::Boolean>();
   options.sites = given.Get("sites").As<Napi::Boolean>();

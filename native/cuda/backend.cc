@@ -16,6 +16,7 @@ std::string version(int number) { return std::to_string(number / 1000) + "." + s
 class CudaBackend final : public Device {
  public:
   Status open(const Options& options) {
+    exact_allocations_ = options.exact_allocations;
     TILEWISE_RETURN_IF_ERROR(Device::open(options.index, options.tf32, tilewise_gpu_table_cuda()));
     int driver = 0;
     (void)cudaDriverGetVersion(&driver);
@@ -25,6 +26,11 @@ class CudaBackend final : public Device {
                    version(driver) + (gpu_.tf32 ? ", f32 products in tf32" : "");
     return Status::ok();
   }
+
+  bool exact_allocations() const override { return exact_allocations_; }
+
+ private:
+  bool exact_allocations_ = false;
 };
 
 // Why there is nothing to use, in the words of someone who has to do something about it.

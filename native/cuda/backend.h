@@ -11,6 +11,8 @@ namespace tilewise::cuda {
 struct Options {
   int index = 0;      // which GPU, as the runtime counts them: CUDA_VISIBLE_DEVICES has been applied
   bool tf32 = false;  // f32 matrix products may round their factors to tf32
+  // For tests: an allocation of its own for every tensor, of its own size and freed with it, so that memory checkers see its ends.
+  bool exact_allocations = false;
 };
 
 Status make_backend(const Options& options, std::unique_ptr<Backend>* backend);
