@@ -10,6 +10,8 @@ const ALLOCATE = 0
 const VIEW = 1
 const FREE = 2
 const RESTORE = 3
+const MARK = 4
+const UNMARK = 5
 
 /** Enough ops that a submission costs little beside them, few enough that the device starts while JavaScript still records. */
 const OPS_PER_SUBMIT = 64
@@ -76,11 +78,7 @@ export class CommandStream {
   }
 
   free(slot: number): void {
-    let i = this.begin(2)
-    this.words[i++] = FREE
-    this.words[i++] = slot
-    this.#length = i
-    if (!this.#capturing) this.#schedule()
+    this.#pair(FREE, slot)
   }
 
   /**
@@ -88,11 +86,15 @@ export class CommandStream {
    * be had is asked for again (its elements are not set then, and must be written before they can be read).
    */
   restore(slot: number): void {
-    let i = this.begin(2)
-    this.words[i++] = RESTORE
-    this.words[i++] = slot
-    this.#length = i
-    if (!this.#capturing) this.#schedule()
+    this.#pair(RESTORE, slot)
+  }
+
+  /** The moment that the device comes here gets a number, until `unmark`. Not for a stream that is being captured. */
+  mark(number: number): void {
+    this.#pair(MARK, number)
+  }
+  unmark(number: number): void {
+    this.#pair(UNMARK, number)
   }
 
   /** Hands over what has been written. */
@@ -120,6 +122,14 @@ export class CommandStream {
 
   get capturing(): boolean {
     return this.#capturing
+  }
+
+  #pair(command: number, operand: number): void {
+    let i = this.begin(2)
+    this.words[i++] = command
+    this.words[i++] = operand
+    this.#length = i
+    if (!this.#capturing) this.#schedule()
   }
 
   /** What nobody awaits must reach the device too. */

@@ -1,6 +1,7 @@
 import { CommandStream } from './commands.ts'
 import { type DType, dtypes, type TensorData } from './dtype.ts'
 import { ArgumentError, DisposedError, deviceError, UnsupportedError } from './errors.ts'
+import { Mark } from './mark.ts'
 import { type GpuReport, type NativeSession, native } from './native.ts'
 import { setDefaultDevice, type Tensor } from './tensor.ts'
 
@@ -80,6 +81,7 @@ export class Device {
   readonly #session: NativeSession
   readonly #pending = new Map<number, Pending>()
   #nextId = 1
+  #nextMark = 0
   #slots = 0
   #freeSlots: number[] = []
   /**
@@ -148,6 +150,24 @@ export class Device {
   /** Resolves when everything recorded so far is done. Errors of single ops do not reject it: they belong to their tensors. */
   async synchronize(): Promise<void> {
     await this.#await(id => this.#session.synchronize(id))
+  }
+
+  /**
+   * Marks this moment in the device's work: `await end.since(begin)` are the milliseconds between two marks, by the device's own clock. Throws
+   * ArgumentError while a capture records: mark before and after its replays.
+   */
+  mark(): Mark {
+    if (this.commands.capturing)
+      throw new ArgumentError('[mark] no mark can be set while a capture records: set it before and after replays')
+    // The engine keeps 32 bits of it, and a mark not for so long that it would meet its number again.
+    const number = this.#nextMark++ | 0
+    this.commands.mark(number)
+    return new Mark(this, number)
+  }
+  /** @internal */
+  async elapsed(from: number, to: number): Promise<number> {
+    const { bytes } = await this.#await(id => this.#session.elapsed(from, to, id))
+    return new Float64Array(bytes)[0] as number
   }
 
   /**

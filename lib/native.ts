@@ -18,6 +18,7 @@ export interface NativeSession {
   write(slot: number, sourceDType: number, bytes: Uint8Array): void
   read(slot: number, raw: boolean, id: number): void
   synchronize(id: number): void
+  elapsed(from: number, to: number, id: number): void
   capture(id: number, words: Int32Array, count: number): void
   replay(id: number, counterBase: number): void
   releaseCapture(id: number): void

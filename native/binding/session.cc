@@ -47,6 +47,7 @@ Napi::Function SessionHandle::define(Napi::Env env) {
                          InstanceMethod<&SessionHandle::write>("write"),
                          InstanceMethod<&SessionHandle::read>("read"),
                          InstanceMethod<&SessionHandle::synchronize>("synchronize"),
+                         InstanceMethod<&SessionHandle::elapsed>("elapsed"),
                          InstanceMethod<&SessionHandle::capture>("capture"),
                          InstanceMethod<&SessionHandle::replay>("replay"),
                          InstanceMethod<&SessionHandle::release_capture>("releaseCapture"),
@@ -127,6 +128,11 @@ void SessionHandle::read(const Napi::CallbackInfo& info) {
 
 void SessionHandle::synchronize(const Napi::CallbackInfo& info) {
   if (engine_) engine_->synchronize(session_, id_of(info[0]));
+}
+
+// elapsed(from, to, id)
+void SessionHandle::elapsed(const Napi::CallbackInfo& info) {
+  if (engine_) engine_->elapsed(session_, info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(), id_of(info[2]));
 }
 
 // capture(id, words: Int32Array, count)

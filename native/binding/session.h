@@ -23,6 +23,7 @@ class SessionHandle : public Napi::ObjectWrap<SessionHandle> {
   void write(const Napi::CallbackInfo& info);
   void read(const Napi::CallbackInfo& info);
   void synchronize(const Napi::CallbackInfo& info);
+  void elapsed(const Napi::CallbackInfo& info);
   void capture(const Napi::CallbackInfo& info);
   void replay(const Napi::CallbackInfo& info);
   void release_capture(const Napi::CallbackInfo& info);

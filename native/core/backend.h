@@ -1,5 +1,6 @@
 // The porting contract: what a device must provide. Everything is called from that device's engine thread only, in order.
 #pragma once
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -38,6 +39,13 @@ class Recording {
   virtual ~Recording() = default;
 };
 
+// A moment in the order of a device's work; `time` is when the device was told of it.
+class Mark {
+ public:
+  virtual ~Mark() = default;
+  const std::chrono::steady_clock::time_point time = std::chrono::steady_clock::now();
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -49,6 +57,16 @@ class Backend {
   virtual Status download(void* destination, const void* source, size_t bytes) = 0;
   virtual Status run(Op op, const void* args, Context& context) = 0;
   virtual Status synchronize() = 0;
+  // The moment when all work so far is done, and the milliseconds between two such moments once both have passed. Not while recording. As
+  // they stand here, for devices whose calls return when their work is done.
+  virtual Status mark(std::unique_ptr<Mark>* mark) {
+    *mark = std::make_unique<Mark>();
+    return Status::ok();
+  }
+  virtual Status elapsed(const Mark& from, const Mark& to, double* milliseconds) {
+    *milliseconds = std::chrono::duration<double, std::milli>(to.time - from.time).count();
+    return Status::ok();
+  }
   // Whether every allocation must have its own size and place: guard pages only work without size classes and a cache.
   virtual bool exact_allocations() const { return false; }
   // Whether run() and poison() can be recorded instead of done: what lies between begin_recording and end_recording, which must follow. In

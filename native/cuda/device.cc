@@ -18,6 +18,19 @@ class GraphRecording final : public Recording {
   Faults& faults_;
 };
 
+class EventMark final : public Mark {
+ public:
+  EventMark(cudaEvent_t event, std::vector<cudaEvent_t>& free) : event(event), free_(free) {}
+  ~EventMark() override { free_.push_back(event); }
+
+  const cudaEvent_t event;
+
+ private:
+  std::vector<cudaEvent_t>& free_;
+};
+
+cudaEvent_t event_of(const Mark& mark) { return static_cast<const EventMark&>(mark).event; }
+
 }  // namespace
 
 Status Device::open(int index, bool tf32, const OpFunction* table) {
@@ -48,6 +61,7 @@ Device::~Device() {
   (void)bind();
   (void)cudaStreamSynchronize(stream());
   staging_.reset();
+  for (cudaEvent_t event : free_events_) (void)cudaEventDestroy(event);
   (void)cudaStreamDestroy(stream());
 }
 
@@ -102,6 +116,28 @@ Status Device::synchronize() {
   TILEWISE_RETURN_IF_ERROR(bind());
   TILEWISE_RETURN_IF_CUDA_ERROR("waiting for the GPU", cudaStreamSynchronize(stream()));
   return faults_.take();
+}
+
+Status Device::mark(std::unique_ptr<Mark>* mark) {
+  TILEWISE_RETURN_IF_ERROR(bind());
+  cudaEvent_t event = nullptr;
+  if (free_events_.empty()) {
+    TILEWISE_RETURN_IF_CUDA_ERROR("making an event", cudaEventCreateWithFlags(&event, cudaEventDefault));
+  } else {
+    event = free_events_.back();
+    free_events_.pop_back();
+  }
+  *mark = std::make_unique<EventMark>(event, free_events_);
+  return status_of(cudaEventRecord(event, stream()), "recording an event");
+}
+
+Status Device::elapsed(const Mark& from, const Mark& to, double* milliseconds) {
+  TILEWISE_RETURN_IF_ERROR(bind());
+  for (const Mark* mark : {&from, &to}) TILEWISE_RETURN_IF_CUDA_ERROR("waiting for an event", cudaEventSynchronize(event_of(*mark)));
+  float value = 0;
+  TILEWISE_RETURN_IF_CUDA_ERROR("reading two events", cudaEventElapsedTime(&value, event_of(from), event_of(to)));
+  *milliseconds = value;
+  return Status::ok();
 }
 
 // Relaxed: what other threads and libraries of the process do meanwhile is no business of the recording, and this thread allocates while it

@@ -1,5 +1,7 @@
 #include "engine.h"
 
+#include <cstring>
+
 #include "interpreter.h"
 
 namespace tilewise {
@@ -135,6 +137,28 @@ void Engine::synchronize(std::shared_ptr<Session> session, uint32_t id) {
   });
 }
 
+void Engine::elapsed(std::shared_ptr<Session> session, int32_t from, int32_t to, uint32_t id) {
+  push([this, session = std::move(session), from, to, id] {
+    if (session->closed()) return;
+    auto completion = std::make_unique<Completion>();
+    completion->id = id;
+    const auto begin = session->marks.find(from), end = session->marks.find(to);
+    if (lost_) {
+      completion->failure = lost_;
+    } else if (begin == session->marks.end() || end == session->marks.end()) {
+      completion->failure = failure_of(Status::error(Code::invalid_argument, "the mark has been disposed"), "mark");
+    } else if (begin->second.failure || end->second.failure) {
+      completion->failure = begin->second.failure ? begin->second.failure : end->second.failure;
+    } else {
+      double milliseconds = 0;
+      completion->failure = note(backend_->elapsed(*begin->second.mark, *end->second.mark, &milliseconds), "mark");
+      completion->bytes.resize(sizeof milliseconds);
+      std::memcpy(completion->bytes.data(), &milliseconds, sizeof milliseconds);
+    }
+    session->deliver(std::move(completion));
+  });
+}
+
 void Engine::capture(std::shared_ptr<Session> session, uint32_t capture, std::vector<int32_t> words) {
   push([session = std::move(session), capture, words = std::move(words)]() mutable {
     session->captures[capture] = std::make_unique<Capture>(std::move(words));
@@ -167,6 +191,7 @@ void Engine::close(std::shared_ptr<Session> session) {
   push([session = std::move(session)] {
     session->slots.clear();
     session->captures.clear();
+    session->marks.clear();
   });
 }
 

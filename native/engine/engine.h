@@ -15,6 +15,8 @@ enum Command : int32_t {
   kView = 1,      // slot, base, rank, offset (2 words), dims…, strides (2 words each)…
   kFree = 2,      // slot
   kRestore = 3,   // slot: what failed updates have left as it was counts as good again; memory that could not be had is asked for again
+  kMark = 4,      // number: this moment of the device's work gets it
+  kUnmark = 5,    // number: forgotten
   kFirstOp = 8,
 };
 
@@ -29,6 +31,8 @@ class Engine {
   // Completes with the tensor's elements; low-precision floats are widened to f32 unless raw.
   void read(std::shared_ptr<Session> session, int32_t slot, bool raw, uint32_t id);
   void synchronize(std::shared_ptr<Session> session, uint32_t id);
+  // Completes with the milliseconds between two marks, a double, once the device has passed both.
+  void elapsed(std::shared_ptr<Session> session, int32_t from, int32_t to, uint32_t id);
   void capture(std::shared_ptr<Session> session, uint32_t capture, std::vector<int32_t> words);
   void replay(std::shared_ptr<Session> session, uint32_t capture, uint64_t counter_base);
   void release_capture(std::shared_ptr<Session> session, uint32_t capture);

@@ -59,6 +59,12 @@ void Interpreter::execute(const int32_t* words, size_t count) {
         if (trace_ && !trace_->own.count(*word)) trace_->outside.insert(*word);
         restore(session_.slots.at(*word++));
         break;
+      case kMark:
+        mark(*word++);
+        break;
+      case kUnmark:
+        session_.marks.erase(*word++);
+        break;
       default:
         word = run(static_cast<Op>(command - kFirstOp), word);
         break;
@@ -132,6 +138,13 @@ void Interpreter::restore(Slot& slot) {
     // Elements that are not set yet: good once something writes them whole.
     if (slot.buffer) slot.buffer->failure = before;
   }
+}
+
+// A list that is captured holds none: JavaScript refuses them there.
+void Interpreter::mark(int32_t number) {
+  Marked& marked = session_.marks[number];
+  marked.failure = engine_.lost();
+  if (!marked.failure) marked.failure = engine_.note(engine_.backend_->mark(&marked.mark), "mark");
 }
 
 const int32_t* Interpreter::view(const int32_t* word) {

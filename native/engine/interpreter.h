@@ -19,6 +19,7 @@ class Interpreter final : public Context {
   const int32_t* allocate(const int32_t* word);
   void obtain(Slot& slot);
   void restore(Slot& slot);
+  void mark(int32_t number);
   const int32_t* view(const int32_t* word);
   const int32_t* run(Op op, const int32_t* word);
   void release_scratch();

@@ -19,6 +19,12 @@ struct Completion {
   std::vector<uint8_t> bytes;
 };
 
+// A moment that commands have marked, or why there is none.
+struct Marked {
+  std::unique_ptr<Mark> mark;
+  std::shared_ptr<const Failure> failure;
+};
+
 class Session {
  public:
   using Deliver = std::function<void(std::unique_ptr<Completion>)>;
@@ -40,6 +46,7 @@ class Session {
   // Engine thread only.
   Slots slots;
   std::unordered_map<uint32_t, std::unique_ptr<Capture>> captures;
+  std::unordered_map<int32_t, Marked> marks;
 
  private:
   std::mutex mutex_;

@@ -130,8 +130,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return error == cudaSuccess ? report_damage() : error;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   *event = new Event;
+  (*event)->timing = !(flags & cudaEventDisableTiming);
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -139,10 +140,22 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  *event = {stream, stream->queued};
-  return cudaSuccess;
+  event->stream = stream;
+  event->position = stream->queued;
+  if (!event->timing) return cudaSuccess;
+  // Kernels run when they are launched, so only copies can be pending: they belong before this moment.
+  if (stream->capturing) return refuse_capture("cudaEventRecord");
+  const cudaError_t error = perform_all(*stream);
+  event->time = std::chrono::steady_clock::now();
+  return error;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) { return event->stream ? perform(*event->stream, event->position) : cudaSuccess; }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+  for (cudaEvent_t event : {from, to})
+    if (!event->timing || !event->stream) return report(cudaErrorInvalidValue, "the event has no time");
+  *milliseconds = std::chrono::duration<float, std::milli>(to->time - from->time).count();
+  return cudaSuccess;
+}
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   *memory = guarded_allocate(bytes);

@@ -2,6 +2,7 @@
 // it is launched; copies between host and device wait until something needs them, as late as a GPU may be with them, so that host memory
 // which is reused too early shows. Between cudaStreamBeginCapture and cudaStreamEndCapture work is recorded and not done.
 #pragma once
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -37,6 +38,8 @@ struct Stream {
 struct Event {
   Stream* stream = nullptr;
   uint64_t position = 0;
+  bool timing = false;
+  std::chrono::steady_clock::time_point time;  // when the stream came to it
 };
 struct Graph {
   std::vector<Work> work;
@@ -55,7 +58,7 @@ struct cudaDeviceProp {
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
-constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
+constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
 
 const char* cudaGetErrorName(cudaError_t error);
 // What the machine reported with its last error, where this is that error.
@@ -72,6 +75,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to);
 
 cudaError_t cudaMalloc(void** memory, size_t bytes);
 cudaError_t cudaFree(void* memory);

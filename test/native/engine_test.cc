@@ -1,5 +1,5 @@
-// The engine on a backend of plain memory: order, reuse, poison, exhaustion, recovery, loss, capture, and sessions that end with work
-// queued. Built and run under sanitizers by scripts/test-native.sh.
+// The engine on a backend of plain memory: order, reuse, poison, exhaustion, recovery, loss, capture, marks, and sessions that end with
+// work queued. Built and run under sanitizers by scripts/test-native.sh.
 #include "engine/engine.h"
 
 #include <chrono>
@@ -54,6 +54,10 @@ class PlainBackend final : public Backend {
     return Status::ok();
   }
   Status synchronize() override { return lost_at_synchronize ? Status::error(Code::device_lost, "asked to be lost") : Status::ok(); }
+
+  Status mark(std::unique_ptr<Mark>* mark) override {
+    return fails_to_mark ? Status::error(Code::device_error, "asked to fail") : Backend::mark(mark);
+  }
 
   // Records ops as a device does: with the addresses they had, and scratch memory of its own.
   struct Recorded final : Recording {
@@ -130,7 +134,7 @@ class PlainBackend final : public Backend {
   }
 
   int allocations = 0, ops = 0, recordings = 0, launches = 0;
-  bool can_record = false, lost_at_synchronize = false;
+  bool can_record = false, lost_at_synchronize = false, fails_to_mark = false;
 
  private:
   size_t memory_, held_ = 0;
@@ -163,6 +167,8 @@ struct Words {
   }
   Words& restore(int slot) { return add({kRestore, slot}); }
   Words& free(int slot) { return add({kFree, slot}); }
+  Words& mark(int number) { return add({kMark, number}); }
+  Words& unmark(int number) { return add({kUnmark, number}); }
 };
 
 // A session whose completions can be waited for.
@@ -203,6 +209,16 @@ struct Client {
     if (completion->failure || completion->bytes.size() < 4) return NAN;
     float value;
     std::memcpy(&value, completion->bytes.data(), 4);
+    return value;
+  }
+  std::unique_ptr<Completion> elapsed(int from, int to) {
+    return wait([&](uint32_t id) { engine.elapsed(session, from, to, id); });
+  }
+  // Milliseconds, negative where there is an error.
+  double milliseconds(int from, int to) {
+    auto completion = elapsed(from, to);
+    double value = -1;
+    if (!completion->failure && completion->bytes.size() == sizeof value) std::memcpy(&value, completion->bytes.data(), sizeof value);
     return value;
   }
   std::unique_ptr<Completion> synchronize() {
@@ -442,6 +458,32 @@ void recording() {
   CHECK(engine.memory().live == 0 && engine.memory().cached == 0);
 }
 
+void marks() {
+  auto owned = std::make_unique<PlainBackend>(1 << 20);
+  PlainBackend& backend = *owned;
+  Engine engine(std::move(owned), 0, false);
+  Client client(engine);
+  Words words;
+  words.mark(1).allocate(0, 1000).fill(0, 1.0f).mark(2).fill(0, 2.0f).mark(-3);
+  client.submit(words);
+  const double first = client.milliseconds(1, 2), second = client.milliseconds(2, -3), both = client.milliseconds(1, -3);
+  CHECK(first > 0 && second > 0 && std::abs(first + second - both) < 1e-9);
+  CHECK(client.first(0) == 2.0f);
+  words.unmark(2).unmark(7).mark(1);  // gone; never there; set anew
+  client.submit(words);
+  auto gone = client.elapsed(1, 2);
+  CHECK(gone->failure && gone->failure->code == Code::invalid_argument);
+  CHECK(client.milliseconds(1, -3) < 0 && client.elapsed(1, -3)->failure == nullptr);  // later than the other now
+  Client other(engine);
+  CHECK(other.elapsed(1, -3)->failure != nullptr);  // a session's own
+  backend.fails_to_mark = true;
+  words.mark(4).fill(0, 3.0f);
+  client.submit(words);
+  auto failed = client.elapsed(1, 4);
+  CHECK(failed->failure && failed->failure->message == "[mark] asked to fail");
+  CHECK(client.first(0) == 3.0f);
+}
+
 void loss_outside_of_ops() {
   auto owned = std::make_unique<PlainBackend>(1 << 20);
   owned->lost_at_synchronize = true;
@@ -493,6 +535,7 @@ int main() {
   loss();
   capture();
   recording();
+  marks();
   loss_outside_of_ops();
   sessions_that_end();
   size_classes();
