@@ -9,9 +9,10 @@ import { parseArgs } from 'node:util'
 import { device } from '../lib/index.ts'
 import { type Counted, count, countTable } from './count.ts'
 import { FULL, type Idle, measure, type Plan, QUICK } from './measure.ts'
+import { TorchError } from './python.ts'
 import type { Result, Row, Suite } from './row.ts'
 import { table } from './table.ts'
-import { Torch, TorchError } from './torch.ts'
+import { Torch } from './torch.ts'
 
 const USAGE = `usage: npm run bench -- [suite …] [options]
   --against torch   run PyTorch's CPU beside ours, alternately, and print the ratio (> 1: ours is faster)

@@ -2,6 +2,7 @@
 import type { Device } from '../lib/index.ts'
 import { isQuiet, untilQuiet, Watch } from './load.ts'
 import type { Conditions, Result, Row } from './row.ts'
+import { median, round, significant, summary } from './statistics.ts'
 import type { Torch } from './torch.ts'
 
 export interface Plan extends Conditions {
@@ -39,19 +40,6 @@ async function calibrate(sample: Sample, plan: Plan, unit: number): Promise<numb
     if (performance.now() >= end && wanted <= 2 * iterations) return wanted
     iterations = Math.min(wanted, iterations * 10)
   }
-}
-
-export function quantile(sorted: readonly number[], q: number): number {
-  const at = q * (sorted.length - 1)
-  const below = sorted[Math.floor(at)] as number
-  const above = sorted[Math.ceil(at)] as number
-  return below + (above - below) * (at - Math.floor(at))
-}
-
-function summary(samples: readonly number[]): { median: number; spread: number } {
-  const sorted = [...samples].sort((a, b) => a - b)
-  const median = quantile(sorted, 0.5)
-  return { median, spread: (quantile(sorted, 0.9) - quantile(sorted, 0.1)) / median }
 }
 
 const pause = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
@@ -131,10 +119,7 @@ export async function measure(suite: string, row: Row, device: Device, torch: To
     if (takeTheirs) await torch?.release()
     const ours = pairs.map(pair => pair.ours)
     const theirs = pairs.flatMap(pair => pair.theirs ?? [])
-    const others = quantile(
-      pairs.map(pair => pair.others).sort((a, b) => a - b),
-      0.5,
-    )
+    const others = median(pairs.map(pair => pair.others))
     const mine = summary(ours)
     const other = theirs.length > 0 ? summary(theirs) : undefined
     const rate = row.work ? `${significant(row.work.amount / ((mine.median * unit) / 1000))} ${row.work.unit}` : ''
@@ -160,11 +145,4 @@ export async function measure(suite: string, row: Row, device: Device, torch: To
     await device.synchronize()
     device.trim()
   }
-}
-
-/** Four significant digits. */
-const round = (x: number) => Number(x.toPrecision(4))
-
-export function significant(x: number, digits = 3): string {
-  return x >= 1000 ? Math.round(x).toLocaleString('en') : String(Number(x.toPrecision(digits)))
 }

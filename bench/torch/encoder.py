@@ -2,34 +2,17 @@
 
 import contextlib
 import copy
-import json
-import math
 
 import torch
 from torch import nn
 from twins import float_dtype
+from weights import load
 
 
 def make_layer(width, heads, hidden, dropout, weights):
     layer = nn.TransformerEncoderLayer(width, heads, hidden, dropout=dropout, batch_first=True)
     layer.load_state_dict(load(weights))
     return layer
-
-
-def load(path):
-    """The tensors of a safetensors file: a length, a JSON header, the data."""
-    with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        data = bytearray(file.read())
-    header.pop("__metadata__", None)
-    kinds = {"F32": torch.float32, "BF16": torch.bfloat16}
-    return {
-        key: torch.frombuffer(data, dtype=kinds[entry["dtype"]], offset=entry["data_offsets"][0], count=math.prod(entry["shape"]))
-        .reshape(entry["shape"])
-        .float()
-        for key, entry in header.items()
-    }
 
 
 def precisions(dtype, module):

@@ -1,28 +1,12 @@
-"""PyTorch's side of the benchmark: reads a JSON request a line, answers with a JSON line. Started by bench/torch.ts."""
+"""PyTorch's side of the benchmark on the CPU. Started by bench/torch.ts."""
 
 import gc
-import json
 import os
-import sys
 import time
-import traceback
 
-# The answers go out on their own descriptor; whatever else prints, prints to stderr.
-answers = os.fdopen(os.dup(1), "w", buffering=1)
-os.dup2(2, 1)
+from protocol import import_torch, serve
 
-
-def answer(**fields):
-    answers.write(json.dumps(fields) + "\n")
-
-
-try:
-    import torch
-except ImportError as error:
-    answer(error=f"PyTorch cannot be imported ({error})")
-    sys.exit(0)
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+torch = import_torch()
 import twins  # noqa: E402
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -56,40 +40,41 @@ def fastest(ways):
     return min(times, key=times.get)
 
 
-def main():
-    answer(torch=torch.__version__)
-    body = None
-    idle_since = time.perf_counter()
-    idle_cpu = time.process_time()
-    for line in sys.stdin:
-        request = json.loads(line)
-        idle_share = (time.process_time() - idle_cpu) / max(time.perf_counter() - idle_since, 1e-9)
+class Server:
+    def __init__(self):
+        self.body = None
+        self.rest()
+
+    def rest(self):
+        """From here to the next request this process has nothing to do: what it uses of the processors then is counted."""
+        self.idle_since = time.perf_counter()
+        self.idle_cpu = time.process_time()
+
+    def handle(self, request):
+        idle_share = (time.process_time() - self.idle_cpu) / max(time.perf_counter() - self.idle_since, 1e-9)
         try:
-            if "prepare" in request:
-                ways, computed = twins.make(request["prepare"], request["args"])
-                way = fastest(ways)
-                body = ways[way]
-                del ways
-                gc.collect()
-                reply = {"way": way, "answers": computed}
-            elif "run" in request:
-                gc.disable()
-                before = time.process_time()
-                seconds = seconds_of(body, request["run"])
-                cpu = time.process_time() - before
-                gc.enable()
-                reply = {"seconds": seconds, "cpu": cpu, "idleShare": idle_share}
-            else:
-                body = None
-                gc.collect()
-                reply = {}
-        except Exception as error:
-            traceback.print_exc()
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        # From here to the next request this process has nothing to do. What spins on is counted from 20 ms after the answer's work ended.
-        idle_since = time.perf_counter()
-        idle_cpu = time.process_time()
-        answer(**reply)
+            return self.do(request, idle_share)
+        finally:
+            self.rest()
+
+    def do(self, request, idle_share):
+        if "prepare" in request:
+            ways, computed = twins.make(request["prepare"], request["args"])
+            way = fastest(ways)
+            self.body = ways[way]
+            del ways
+            gc.collect()
+            return {"way": way, "answers": computed}
+        if "run" in request:
+            gc.disable()
+            before = time.process_time()
+            seconds = seconds_of(self.body, request["run"])
+            cpu = time.process_time() - before
+            gc.enable()
+            return {"seconds": seconds, "cpu": cpu, "idleShare": idle_share}
+        self.body = None
+        gc.collect()
+        return {}
 
 
-main()
+serve(Server().handle, torch=torch.__version__)

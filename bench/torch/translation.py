@@ -6,8 +6,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from encoder import load, precisions
+from encoder import precisions
 from torch import nn
+from weights import load
 
 
 class Translator(nn.Module):
