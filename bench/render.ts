@@ -1,22 +1,29 @@
-/** Writes the files of the newest date in bench/results as tables into docs/perf.md, between its markers. `npm run bench:table` */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+/**
+ * Writes the newest results of bench/results into docs/perf.md, between its markers: those of the CPU as they are, those of a GPU with their charts, which
+ * are drawn beside them. `npm run bench:table`
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { renderGpu } from './gpu/render.ts'
+import type { GpuRun } from './gpu/result.ts'
 import type { Result } from './row.ts'
-import { cells, HEADINGS } from './table.ts'
+import { cells, HEADINGS, markdownLine } from './table.ts'
 
-const BEGIN = '<!-- bench:begin -->'
-const END = '<!-- bench:end -->'
 /** Names end in their date: xeon-amx-2c-2026-11-20.json */
 const DATE = /\d{4}-\d{2}-\d{2}(?=\.json$)/
 
 const folder = new URL('./results/', import.meta.url)
 const page = new URL('../docs/perf.md', import.meta.url)
 
-function newest(): string[] {
-  const dateOf = (file: string) => DATE.exec(file)?.[0] ?? ''
-  const files = readdirSync(folder).sort()
-  const last = files.map(dateOf).sort().at(-1)
-  if (!last) throw new Error('bench/results holds no file whose name ends in a date')
-  return files.filter(file => dateOf(file) === last)
+interface Results<T> {
+  readonly file: string
+  readonly content: T
+}
+
+const dateOf = ({ file }: { file: string }) => DATE.exec(file)?.[0] ?? ''
+
+function newest<T>(all: readonly Results<T>[]): Results<T>[] {
+  const last = all.map(dateOf).sort().at(-1)
+  return all.filter(each => dateOf(each) === last)
 }
 
 /** How the rows of a file were measured, for people. */
@@ -34,12 +41,11 @@ function goal({ suite, row, dtype }: Result): number | undefined {
   return dtype === 'f32' ? 1 : undefined
 }
 
-function render(file: string, results: readonly Result[]): string {
-  const line = (entries: readonly string[]) => `| ${entries.join(' | ')} |`
+function render({ file, content: results }: Results<Result[]>): string {
   const rows = results.map(result => {
     const wanted = goal(result)
     const below = wanted !== undefined && result.ratio !== null && result.ratio < wanted
-    return line(cells(result).map((cell, i) => (i === 7 && below ? `**${cell}**` : cell)))
+    return markdownLine(cells(result).map((cell, i) => (i === 7 && below ? `**${cell}**` : cell)))
   })
   const measured = results.filter(result => result.ratio !== null)
   const met = measured.filter(result => (result.ratio as number) >= (goal(result) ?? 0))
@@ -47,18 +53,36 @@ function render(file: string, results: readonly Result[]): string {
     `From \`bench/results/${file}\`: ${conditions(results)}. ${met.length} of ${measured.length} rows reach their goal (f32 1.0×, training steps 1.3×, padded rows 1.6×; none is set`,
     'for other bf16 rows); those that do not are bold.',
     '',
-    line(HEADINGS),
-    line(HEADINGS.map(() => '---')),
+    markdownLine(HEADINGS),
+    markdownLine(HEADINGS.map(() => '---')),
     ...rows,
   ].join('\n')
 }
 
-const tables = newest().map(file => {
-  const results = JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as Result[]
-  console.log(`docs/perf.md holds ${file}: ${results.length} rows`)
-  return render(file, results)
+function between(text: string, name: string, content: string): string {
+  const [open, close] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`]
+  const [begin, end] = [text.indexOf(open), text.indexOf(close)]
+  if (begin < 0 || end < begin) throw new Error(`docs/perf.md must hold the markers ${open} and ${close}`)
+  return `${text.slice(0, begin + open.length)}\n${content}\n${text.slice(end)}`
+}
+
+const files = readdirSync(folder)
+  .filter(file => DATE.test(file))
+  .sort()
+  .map((file): Results<Result[] | GpuRun> => ({ file, content: JSON.parse(readFileSync(new URL(file, folder), 'utf8')) }))
+// A CPU's file is a list of rows; a GPU's says what it was measured with.
+const cpu = newest(files.filter((each): each is Results<Result[]> => Array.isArray(each.content)))
+const gpu = newest(files.filter((each): each is Results<GpuRun> => !Array.isArray(each.content) && !each.content.dry))
+
+const charts = gpu.map(({ file, content }) => {
+  const name = file.replace(/\.json$/, '')
+  const target = new URL(`${name}/`, folder)
+  mkdirSync(target, { recursive: true })
+  return renderGpu(content, file, target, `../bench/results/${name}`)
 })
-const text = readFileSync(page, 'utf8')
-const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)]
-if (begin < 0 || end < begin) throw new Error(`docs/perf.md must hold the markers ${BEGIN} and ${END}`)
-writeFileSync(page, `${text.slice(0, begin + BEGIN.length)}\n${tables.join('\n\n')}\n${text.slice(end)}`)
+let text = readFileSync(page, 'utf8')
+text = between(text, 'bench', cpu.map(render).join('\n\n'))
+text = between(text, 'gpu', charts.length > 0 ? charts.join('\n\n') : 'No GPU result yet: not measured.')
+writeFileSync(page, text)
+for (const { file } of [...cpu, ...gpu]) console.log(`docs/perf.md holds ${file}`)
+if (gpu.length === 0) console.log('docs/perf.md holds no GPU result: there is none')

@@ -1,4 +1,4 @@
-/** The table at the end of a run. */
+/** Tables: at the end of a run, and in docs/perf.md. */
 import type { Result } from './row.ts'
 
 const percent = (share: number | null) => (share === null ? '' : `±${Math.round(share * 50)} %`)
@@ -23,13 +23,16 @@ export function cells(result: Result): string[] {
 
 export const HEADINGS = ['suite', 'row', 'dtype', 'ours', 'spread', 'PyTorch', 'spread', 'ratio', 'our rate', "PyTorch's way"]
 
-/** Aligned columns; those that no row fills are left out. */
-export function table(results: readonly Result[]): string {
-  const lines = [HEADINGS, ...results.map(cells)]
-  const used = HEADINGS.map((_, column) => results.some(result => cells(result)[column] !== ''))
-  const widths = HEADINGS.map((_, column) => Math.max(...lines.map(line => (line[column] as string).length)))
-  const numeric = new Set([3, 4, 5, 6, 7, 8])
-  return lines
+const NUMERIC = new Set([3, 4, 5, 6, 7, 8])
+
+export const table = (results: readonly Result[]) => columns(HEADINGS, results.map(cells), NUMERIC)
+
+/** Aligned columns; those that no line fills are left out. `numeric` ones are aligned to the right. */
+export function columns(headings: readonly string[], lines: readonly (readonly string[])[], numeric: ReadonlySet<number>): string {
+  const all = [headings, ...lines]
+  const used = headings.map((_, column) => lines.some(line => line[column] !== ''))
+  const widths = headings.map((_, column) => Math.max(...all.map(line => (line[column] as string).length)))
+  return all
     .map(line =>
       line
         .flatMap((cell, column) =>
@@ -40,3 +43,6 @@ export function table(results: readonly Result[]): string {
     )
     .join('\n')
 }
+
+/** A line of a table in Markdown. */
+export const markdownLine = (entries: readonly string[]) => `| ${entries.join(' | ')} |`

@@ -1,0 +1,52 @@
+/** The projections of attention in one product, against addmm and split. */
+import { qkv, type Tensor } from '../../lib/index.ts'
+import { opRow, type Part } from './opRow.ts'
+import { type GpuRow, sized } from './row.ts'
+
+export const title = 'Query, key and value projections'
+export const axis = ''
+
+interface Model {
+  readonly name: string
+  readonly tokens: number
+  readonly width: number
+  readonly heads: readonly [queries: number, keys: number, dim: number]
+  readonly bias: boolean
+  readonly quick?: boolean
+}
+
+const models: readonly Model[] = [
+  { name: 'GPT-2 and BERT', tokens: 16384, width: 768, heads: [12, 12, 64], bias: true, quick: true },
+  { name: 'Llama-1B', tokens: 8192, width: 2048, heads: [32, 8, 64], bias: false },
+  { name: 'Llama-8B', tokens: 8192, width: 4096, heads: [32, 8, 128], bias: false },
+]
+
+function row(model: Model, part: Part, small: boolean): GpuRow {
+  const pick = sized(small)
+  const [queries, keys, dim] = pick(model.heads, [model.heads[0] / model.heads[1], 1, model.heads[2]] as const)
+  const [n, c] = [pick(model.tokens, 96), pick(model.width, 64)]
+  const f = (queries + 2 * keys) * dim
+  return opRow({
+    name: `${model.name} ${model.tokens}×${model.width}→${model.heads[0]}+2×${model.heads[1]} heads of ${dim}, ${part}`,
+    part,
+    bound: 'matrix',
+    work: { flops: 2 * n * c * f * (part === 'backward' ? 2 : 1) },
+    quick: model.quick ?? false,
+    plot: { panel: part, x: model.name },
+    twin: { name: 'qkv.projections', args: { n, c, queries, keys, dim, bias: model.bias } },
+    inputs: [[n, c]],
+    parameters: model.bias ? [[f, c], [f]] : [[f, c]],
+    packedGradients: true,
+    make:
+      () =>
+      ([x], [weight, bias]) => {
+        const heads = { q: [queries, dim], k: [keys, dim], v: [keys, dim] } as const
+        const { q, k, v } = qkv(x as Tensor, weight as Tensor, bias, heads)
+        return [q, k, v]
+      },
+  })
+}
+
+export function rows(small: boolean): GpuRow[] {
+  return models.flatMap(model => (['forward', 'backward'] as const).map(part => row(model, part, small)))
+}
