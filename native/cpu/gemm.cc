@@ -67,16 +67,17 @@ Status sgemm(const Gemm& g, int64_t m, int64_t n, int64_t k, float alpha, float 
 
 // oneDNN reads a wide transposed A down its columns, each line in another page and all of them in a few sets of the L1 cache. Copied part
 // by part into narrower rows first, a weight's gradient of 2048 x 512 over 1152 tokens takes 12.1 ms instead of 19.6 on one core, over 4096
-// tokens 44 instead of 75; parts of 512 columns or of 512 rows are no better.
+// tokens 44 instead of 75; parts of 512 columns or of 512 rows are no better. A block of C takes all its sums in turn, while it is in the
+// caches: a gradient of 6000 x 512 over 1280 tokens then runs at 161 GFLOP/s instead of 146.
 Status sgemm_of_wide_a(const Gemm& g, int64_t m, int64_t n, float alpha, float beta, const float* a, const float* b, float* c,
                        int64_t ldc) {
   constexpr int64_t kColumns = 1024, kRows = 256, kPad = 16;
   float* const part = a_part_scratch.take<float>(kRows * (kColumns + kPad));
   if (!part) return no_memory(kRows * (kColumns + kPad));
-  for (int64_t k0 = 0; k0 < g.k; k0 += kRows) {
-    const int64_t rows = std::min(kRows, g.k - k0);
-    for (int64_t m0 = 0; m0 < m; m0 += kColumns) {
-      const int64_t columns = std::min(kColumns, m - m0), ld = columns + kPad;
+  for (int64_t m0 = 0; m0 < m; m0 += kColumns) {
+    const int64_t columns = std::min(kColumns, m - m0), ld = columns + kPad;
+    for (int64_t k0 = 0; k0 < g.k; k0 += kRows) {
+      const int64_t rows = std::min(kRows, g.k - k0);
       for (int64_t i = 0; i < rows; ++i)
         std::memcpy(part + i * ld, a + (k0 + i) * g.lda + m0, static_cast<size_t>(columns) * sizeof(float));
       TILEWISE_RETURN_IF_ERROR(

@@ -18,6 +18,9 @@ struct NormDropout {
   }
 };
 
+// x by its factor of the mask: what is dropped is 0, also where it was not finite.
+inline __attribute__((always_inline)) float kept(float factor, float x) { return random::value_if(factor != 0.0f, factor * x); }
+
 // RMS norm has no bias and no mean: absent views.
 struct NormForward {
   const View &x, &residual, &weight, bias, &y, &sum, mean, &rstd;
@@ -98,9 +101,9 @@ Status norm_forward(Context& context, const NormForward& a) {
         values = built;
         if (a.dropout.p > 0.0f) a.dropout.fill(row * n, n, mask);
         if (a.dropout.p > 0.0f && residual)
-          store_row(n, sum, built, [=](int64_t i) { return static_cast<float>(residual[i]) + mask[i] * static_cast<float>(x[i]); });
+          store_row(n, sum, built, [=](int64_t i) { return static_cast<float>(residual[i]) + kept(mask[i], static_cast<float>(x[i])); });
         else if (a.dropout.p > 0.0f)
-          store_row(n, sum, built, [=](int64_t i) { return mask[i] * static_cast<float>(x[i]); });
+          store_row(n, sum, built, [=](int64_t i) { return kept(mask[i], static_cast<float>(x[i])); });
         else if (residual)
           store_row(n, sum, built, [=](int64_t i) { return static_cast<float>(residual[i]) + static_cast<float>(x[i]); });
         else
@@ -191,7 +194,7 @@ inline void norm_backward_row(const NormBackward& a, int64_t row, int64_t n, con
   else
     std::fill(mask, mask + n, 1.0f);
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) dx[i] = T(buffer[i] * mask[i]);
+  for (int64_t i = 0; i < n; ++i) dx[i] = T(kept(mask[i], buffer[i]));
 }
 
 // The parameters' gradients are summed over blocks of rows that depend on the number of rows alone, then over the blocks in order.

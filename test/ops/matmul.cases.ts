@@ -71,6 +71,19 @@ export default defineCases(matmulOp, [
       reference: (F, { a, b }) => ({ c: F.matmul(a!, b!) }),
     }),
   ),
+  // Small products of a batch, whole vectors wide: the CPU multiplies them without packing.
+  of('a batch of small products', [5, 17, 24], [5, 24, 48]),
+  of('a batch of small products, alpha', [3, 6, 32], [3, 32, 16], { call: t => matmul(t.a!, t.b!, { alpha: -0.25 }) }),
+  ...[
+    [true, false],
+    [false, true],
+    [true, true],
+  ].map(([a, b]) =>
+    of(`a batch of small products${a ? ', a transposed' : ''}${b ? ', b transposed' : ''}`, [3, 19, 48], [3, 48, 80], {
+      inputs: { a: { shape: [3, 19, 48], transposed: a! }, b: { shape: [3, 48, 80], transposed: b! } },
+      reference: (F, { a, b }) => ({ c: F.matmul(a!, b!) }),
+    }),
+  ),
   of('infinities', [2, 3], [3, 2], {
     inputs: {
       a: { shape: [2, 3], fill: { values: [Number.POSITIVE_INFINITY, 1.1, -2.3, 0.7, Number.NEGATIVE_INFINITY, 0.001] } },

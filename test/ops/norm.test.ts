@@ -62,6 +62,17 @@ for (const { name: deviceName, device } of testDevices) {
         expect(Math.abs(share - 0.75)).toBeLessThan(0.02)
       }))
 
+    it('make 0 of a dropped infinity', () =>
+      scope(async () => {
+        const x = tensor(new Float32Array(256).fill(Number.POSITIVE_INFINITY), [2, 128], { device })
+        const residual = tensor(new Float32Array(256).fill(3), [2, 128], { device })
+        for (const given of [undefined, residual]) {
+          const { sum } = layerNormResidual(x, undefined, undefined, { dropout: 0.5, ...(given ? { residual: given } : {}) })
+          const base = given ? 3 : 0
+          expect(new Set(await sum.read())).toEqual(new Set([base, Number.POSITIVE_INFINITY]))
+        }
+      }))
+
     it('drop nothing and draw nothing without dropout: the next draw is the same', () =>
       scope(async () => {
         const x = tensor(uniform(40, 0), [4, 10], { device })

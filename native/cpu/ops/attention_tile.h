@@ -37,7 +37,8 @@ TILEWISE_INLINE Vec load(const bf16* from) {
   return reinterpret_cast<Vec>(__builtin_convertvector(bits, Wide) << 16);
 }
 TILEWISE_INLINE void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
-TILEWISE_INLINE Vec splat(float value) { return Vec{} + value; }
+// Not value + 0, which is an addition: it turns -0 into 0.
+TILEWISE_INLINE Vec splat(float value) { return value - Vec{}; }
 TILEWISE_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 
 // 2^x by 2^k p(x - k), p of degree 6: relative error below 2e-7. Results below 2^-126 are 0; x above 127 counts as 127; NaN stays NaN.

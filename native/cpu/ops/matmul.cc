@@ -3,6 +3,7 @@
 
 #include "../elementwise.h"
 #include "../gemm.h"
+#include "attention_tile.h"
 
 namespace tilewise::cpu::TILEWISE_ISA {
 namespace {
@@ -64,6 +65,28 @@ int64_t uniform_step(const View& c, const Operand& operand) {
   return first;
 }
 
+// Small f32 matrices whose b fits in the first-level cache: a call of oneDNN's product takes as long again as its arithmetic. False: not of
+// this kind.
+bool multiply_small(const Gemm& g, const float* a, const float* b, float* c) {
+  using namespace attention_tile;
+  constexpr int64_t kMost = 8192;
+  if (g.dtype_a != DType::f32 || g.dtype_b != DType::f32 || g.dtype_c != DType::f32) return false;
+  if (g.n % kLanes != 0 || g.n * g.k > kMost || g.m > 512) return false;
+  int64_t ldb = g.ldb;
+  if (g.transpose_b) {
+    if (g.k % kLanes != 0) return false;
+    alignas(64) static thread_local float columns[kMost];
+    transpose(b, g.ldb, g.n, g.k, columns, g.n);
+    b = columns, ldb = g.n;
+  }
+  multiply<Into::assign>(g.m, g.n, g.k, a, g.transpose_a ? 1 : g.lda, g.transpose_a ? g.lda : 1, b, ldb, c, g.ldc);
+  if (g.alpha != 1.0f) {
+#pragma omp simd
+    for (int64_t i = 0; i < g.m * g.n; ++i) c[i] *= g.alpha;
+  }
+  return true;
+}
+
 }  // namespace
 
 Status matmul(Context& context, const matmul_args& args) {
@@ -99,7 +122,12 @@ Status matmul(Context& context, const matmul_args& args) {
       offset_b += at * b.steps[i];
     }
     const int64_t size_a = size_of(g.dtype_a), size_b = size_of(g.dtype_b), size_c = size_of(g.dtype_c);
-    return gemm(g, a.data + offset_a * size_a, b.data + offset_b * size_b, c.as<char>() + index * g.m * g.n * size_c);
+    const char *left = a.data + offset_a * size_a, *right = b.data + offset_b * size_b;
+    char* product = c.as<char>() + index * g.m * g.n * size_c;
+    if (count > 1 &&
+        multiply_small(g, reinterpret_cast<const float*>(left), reinterpret_cast<const float*>(right), reinterpret_cast<float*>(product)))
+      return Status::ok();
+    return gemm(g, left, right, product);
   };
   // A thread takes whole products, unless there are too few of them.
   if (count < omp_get_max_threads()) {

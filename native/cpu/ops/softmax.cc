@@ -1,7 +1,7 @@
 // Softmax and its logarithm over the last dimension, in f32. A row of -inf gives zeros (log: -inf) and the gradient 0.
 #include <cmath>
+#include <cstring>
 
-#include "../../core/scalar.h"
 #include "../elementwise.h"
 #include "../rows.h"
 
@@ -17,16 +17,48 @@ void each_row(const View& x, Body&& body) {
   });
 }
 
+// e^x for x <= 0 or NaN, by the polynomial of scalar::exp: what that function does for large x is half of its work.
+inline __attribute__((always_inline)) float exp_of_nonpositive(float x) {
+  const float clamped = x < -87.5f ? -87.5f : x;
+  const float k = (clamped * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
+  float r = clamped - k * 0.693359375f;
+  r = r + k * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, 4);
+  return x < -87.33654f ? 0.0f : p * power;
+}
+
+// The largest element, NaN apart: one comparison an element. A NaN shows in the sum of exponentials, unless all else is -inf.
+template <class T>
+float top_of(const T* x, int64_t n) {
+  const float top = join_row(
+      n, -kInfinity, [=](int64_t i) { return static_cast<float>(x[i]); },
+      [](float a, float b) __attribute__((always_inline)) { return b > a ? b : a; });
+  return top == -kInfinity ? max_row(n, [=](int64_t i) { return static_cast<float>(x[i]); }) : top;
+}
+
 template <class T>
 void softmax_row(const T* x, T* y, int64_t n, float scale) {
-  const float top = max_row(n, [&](int64_t i) { return scale * static_cast<float>(x[i]); });
+  // Rounding keeps order, so the largest product is that of the largest element, or of the smallest.
+  const float top = scale > 0.0f ? scale * top_of(x, n) : max_row(n, [=](int64_t i) { return scale * static_cast<float>(x[i]); });
   if (top == -kInfinity) {
     for (int64_t i = 0; i < n; ++i) y[i] = T(0.0f);
     return;
   }
-  const auto weight = [&](int64_t i) { return scalar::exp(scale * static_cast<float>(x[i]) - top); };
+  const auto weight = [=](int64_t i) __attribute__((always_inline)) {
+    const float difference = scale * static_cast<float>(x[i]) - top;
+    return exp_of_nonpositive(difference > 0.0f ? 0.0f : difference);  // above 0 where a fused product was not rounded and top was
+  };
   if constexpr (std::is_same_v<T, float>) {
-    const float total = sum_row(n, [&](int64_t i) { return y[i] = weight(i); });
+    const float total = sum_row(n, [=](int64_t i) { return y[i] = weight(i); });
     const float share = 1.0f / total;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) y[i] *= share;
@@ -40,12 +72,12 @@ void softmax_row(const T* x, T* y, int64_t n, float scale) {
 
 template <class T>
 void log_softmax_row(const T* x, T* y, int64_t n) {
-  const float top = max_row(n, [&](int64_t i) { return static_cast<float>(x[i]); });
+  const float top = top_of(x, n);
   if (top == -kInfinity) {
     for (int64_t i = 0; i < n; ++i) y[i] = T(-kInfinity);
     return;
   }
-  const float log_total = std::log(sum_row(n, [&](int64_t i) { return scalar::exp(static_cast<float>(x[i]) - top); }));
+  const float log_total = std::log(sum_row(n, [=](int64_t i) { return exp_of_nonpositive(static_cast<float>(x[i]) - top); }));
   // Subtracting one after the other keeps the digits of x - top where both are large.
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) y[i] = T((static_cast<float>(x[i]) - top) - log_total);
@@ -93,13 +125,12 @@ Status log_softmax_backward(Context&, const log_softmax_backward_args& a) {
       const T *y = a.y.as<T>() + at, *dy = a.dy.as<T>() + at;
       T* dx = a.dx.as<T>() + at;
       const float total = sum_row(n, [&](int64_t i) { return static_cast<float>(dy[i]); });
-      const bool masked = max_row(n, [&](int64_t i) { return static_cast<float>(y[i]); }) == -kInfinity;
-      if (masked) {
+      if (top_of(y, n) == -kInfinity) {
         for (int64_t i = 0; i < n; ++i) dx[i] = T(0.0f);
         return;
       }
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) dx[i] = T(static_cast<float>(dy[i]) - scalar::exp(static_cast<float>(y[i])) * total);
+      for (int64_t i = 0; i < n; ++i) dx[i] = T(static_cast<float>(dy[i]) - exp_of_nonpositive(static_cast<float>(y[i])) * total);
     });
     return Status::ok();
   });
