@@ -16,7 +16,7 @@ import type { Shape } from '../../lib/tensor.ts'
 import type { Side } from './row.ts'
 
 /** More than any L2 holds; writing it takes long enough that what follows is queued before it ends. */
-const FLUSHED_BYTES = 256 << 20
+const FLUSHED_BYTES = 512 << 20
 
 interface Disposable {
   dispose(): void

@@ -112,9 +112,11 @@ if (!dry) {
 const began = performance.now()
 const spent = () => (performance.now() - began) / 1000
 
+const where = { python: values.python, dry, index }
+
 async function startTorch(): Promise<GpuTorch> {
   try {
-    return await GpuTorch.start(values.python, dry)
+    return await GpuTorch.start(where)
   } catch (error) {
     if (error instanceof TorchError) refuse(`${error.message} Or leave PyTorch out with --alone.`)
     throw error
@@ -128,7 +130,7 @@ const torch = values.alone ? undefined : await startTorch()
 if (torch && compile) {
   // The models take longest.
   const rows = chosen.map(({ row }) => row).reverse()
-  const done = await compileAhead(values.python, rows, dry, AHEAD.processes, AHEAD.limit)
+  const done = await compileAhead(where, rows, AHEAD.processes, AHEAD.limit)
   console.error(`bench: compiled ahead: ${done} rows in ${spent().toFixed(0)} s`)
 }
 

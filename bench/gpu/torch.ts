@@ -22,10 +22,22 @@ export interface Prepared {
 /** Longer than any row's preparation should take, torch.compile included. */
 const PATIENCE = 150_000
 
-function startServer(python: string, dry: boolean): Promise<Python<Hello>> {
+/** Which Python, and whether it computes on GPU `index` or, in a rehearsal, on the CPU. */
+export interface Where {
+  readonly python: string
+  readonly dry: boolean
+  readonly index: number
+}
+
+function startServer({ python, dry, index }: Where): Promise<Python<Hello>> {
   const script = new URL('./torch/server.py', import.meta.url)
   // Small tensors on several threads wait for each other more than they compute.
-  return Python.start({ python, script, args: ['--device', dry ? 'cpu' : 'cuda'], ...(dry ? { env: { OMP_NUM_THREADS: '1' } } : {}) })
+  return Python.start({
+    python,
+    script,
+    args: ['--device', dry ? 'cpu' : 'cuda', '--index', String(index)],
+    ...(dry ? { env: { OMP_NUM_THREADS: '1' } } : {}),
+  })
 }
 
 export class GpuTorch {
@@ -38,8 +50,8 @@ export class GpuTorch {
   }
 
   /** Throws TorchError where there is no PyTorch, or it sees no GPU. */
-  static async start(python: string, dry: boolean): Promise<GpuTorch> {
-    const start = () => startServer(python, dry)
+  static async start(where: Where): Promise<GpuTorch> {
+    const start = () => startServer(where)
     return new GpuTorch(await start(), start)
   }
 
@@ -87,22 +99,16 @@ export class GpuTorch {
  * Compiles what `rows` will need in processes of their own, several at once, into inductor's cache on disk, so that the measuring process finds it there. Ends
  * after `limit` milliseconds at the latest; what is not done by then is compiled when its row comes.
  */
-export async function compileAhead(
-  python: string,
-  rows: readonly GpuRow[],
-  dry: boolean,
-  processes: number,
-  limit: number,
-): Promise<number> {
+export async function compileAhead(where: Where, rows: readonly GpuRow[], processes: number, limit: number): Promise<number> {
   const queue = rows.filter(row => row.twin.compiles)
   const end = performance.now() + limit
   let done = 0
   const work = async () => {
     if (queue.length === 0) return
-    const child = await startServer(python, dry)
+    const child = await startServer(where)
     try {
       for (let row = queue.shift(); row && performance.now() < end; row = queue.shift()) {
-        await child.ask({ compile: row.twin.name, args: row.twin.args, small: dry }, Math.max(1000, end - performance.now()))
+        await child.ask({ compile: row.twin.name, args: row.twin.args, small: where.dry }, Math.max(1000, end - performance.now()))
         done++
       }
     } catch (error) {

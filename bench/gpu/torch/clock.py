@@ -6,7 +6,7 @@ import stand_ins
 import torch
 
 # More than any L2 holds; writing it takes long enough that what follows is queued before it ends.
-FLUSHED_BYTES = 256 << 20
+FLUSHED_BYTES = 512 << 20
 
 
 class Clock:
@@ -16,13 +16,14 @@ class Clock:
         self.cuda = stand_ins
         self.scratch = None
 
-    def use(self, device):
+    def use(self, device, index):
         """device: "cuda", or "cpu" for a rehearsal, in which stand-ins take the place of torch.cuda."""
         self.dry = device == "cpu"
         self.device = torch.device(device)
         self.cuda = stand_ins if self.dry else torch.cuda
         if not self.cuda.is_available():
             raise RuntimeError("PyTorch sees no GPU")
+        self.cuda.set_device(index)
         self.scratch = torch.empty(4096 if self.dry else FLUSHED_BYTES, dtype=torch.uint8, device=self.device)
 
     def sample(self, way, count):

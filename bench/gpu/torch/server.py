@@ -88,11 +88,13 @@ class Server:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", choices=["cuda", "cpu"], required=True)
+    parser.add_argument("--index", type=int, default=0)
+    where = parser.parse_args()
     torch.manual_seed(0)
     from protocol import answer
 
     try:
-        clock.use(parser.parse_args().device)
+        clock.use(where.device, where.index)
     except RuntimeError as error:
         answer(error=str(error))
         return

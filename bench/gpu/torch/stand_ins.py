@@ -49,5 +49,9 @@ def is_available():
     return True
 
 
+def set_device(_):
+    pass
+
+
 def get_device_name():
     return "the CPU, as a rehearsal"
