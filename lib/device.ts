@@ -47,6 +47,21 @@ export interface KernelCounters {
   sharedWavefronts: number
   sharedIdeal: number
   matrixInstructions: number
+  /** Sectors of global memory, each counted once a launch: the least traffic that caches could leave. */
+  distinctSectors: number
+  /** The ways in which it was launched. */
+  shapes: LaunchCount[]
+}
+
+/** One way of launching a kernel, and how often that was done. */
+export interface LaunchCount {
+  /** Of the kernel's code from the start of the addon's file, in bytes: the addon's symbol table has its name. */
+  function: number
+  grid: [number, number, number]
+  block: [number, number, number]
+  /** Bytes. */
+  dynamicShared: number
+  launches: number
 }
 
 export interface DeviceReport {

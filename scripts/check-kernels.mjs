@@ -1,11 +1,11 @@
 // npm run check:kernels: what ptxas said of every CUDA kernel, as a table; fails on spills, stack frames and serialized wgmma instructions that
 // scripts/kernels-allowed.json does not list with a reason, and on lines of that list which nothing needs any more. Builds the kernels first.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { folder, readKernels } from './kernels.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const folder = `${root}build/native/cuda/CMakeFiles/tilewise_cuda.dir`
 
 if (spawnSync('nvcc', ['--version']).status !== 0) {
   console.log('kernels: there is no nvcc here, nothing is checked')
@@ -16,49 +16,11 @@ execFileSync(process.execPath, [`${root}scripts/build-native.cjs`, 'tilewise_cud
   env: { ...process.env, TILEWISE_CUDA: 'ON' },
 })
 
-/** Kernels in the order of the notes: { file, arch, name, registers, stack, stores, loads, shared, notes }. */
-const kernels = []
-for (const file of readdirSync(folder, { recursive: true })
-  .filter(name => name.endsWith('.notes') && existsSync(`${root}native/cuda/${name.replace(/\.o\.notes$/, '')}`))
-  .sort()) {
-  let kernel
-  for (const line of readFileSync(`${folder}/${file}`, 'utf8').split('\n')) {
-    const [, mangled, arch] = /Compiling entry function '(\w+)' for '(\w+)'/.exec(line) ?? []
-    if (mangled) {
-      kernel = { file: file.replace(/\.o\.notes$/, ''), arch, mangled, registers: 0, stack: 0, stores: 0, loads: 0, shared: 0, notes: [] }
-      kernels.push(kernel)
-    }
-    const frame = /(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/.exec(line)
-    // Device functions that are called, not inlined, have a frame of their own; it counts for the kernel that is being compiled.
-    if (frame && kernel) {
-      kernel.stack = Math.max(kernel.stack, Number(frame[1]))
-      kernel.stores += Number(frame[2])
-      kernel.loads += Number(frame[3])
-    }
-    const used = /Used (\d+) registers/.exec(line)
-    if (used && kernel) {
-      kernel.registers = Number(used[1])
-      kernel.shared = Number(/(\d+) bytes smem/.exec(line)?.[1] ?? 0)
-    }
-    // "Potential Performance Loss: wgmma.mma_async instructions are serialized due to … in function '…'"
-    const serialized = /(wgmma\S* instructions are serialized.*?)(?: in (?:the )?function '(\w+)')?\.?$/.exec(line)
-    if (serialized)
-      (kernels.find(({ mangled, arch }) => mangled === serialized[2] && arch === kernel?.arch) ?? kernel)?.notes.push(serialized[1])
-  }
-}
+const kernels = readKernels()
 if (kernels.length === 0) {
   console.error(`kernels: no notes of ptxas in ${folder}`)
   process.exit(1)
 }
-
-/** Readable and free of what differs from build to build: `map_contiguous<8, Affine, f16, f16>`. */
-const demangled = execFileSync('c++filt', { input: kernels.map(({ mangled }) => mangled).join('\n'), encoding: 'utf8' }).split('\n')
-const simple = name =>
-  name
-    .replace(/\(anonymous namespace\)::|tilewise::(cuda::)?|std::|^void /g, '')
-    .replace(/_GLOBAL__N__\w+::/g, '')
-    .replace(/\((?:[^()]|\([^()]*\))*\)$/, '')
-for (const [i, kernel] of kernels.entries()) kernel.name = simple(demangled[i])
 
 const allowed = JSON.parse(readFileSync(`${root}scripts/kernels-allowed.json`, 'utf8'))
 const needed = new Set()

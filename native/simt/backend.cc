@@ -1,5 +1,7 @@
 #include "backend.h"
 
+#include <dlfcn.h>
+
 #include <nlohmann/json.hpp>
 
 #include "../cuda/device.h"
@@ -8,6 +10,23 @@ extern "C" const tilewise::OpFunction* tilewise_gpu_table_simt();
 
 namespace tilewise::simt {
 namespace {
+
+// A function is told by its distance from the start of the file that it was loaded from, as the file's symbol table has it.
+nlohmann::json shapes_of(const std::vector<LaunchCount>& shapes) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const LaunchCount& each : shapes) {
+    Dl_info file{};
+    const bool found = dladdr(each.function, &file) != 0;
+    list.push_back({
+        {"function", found ? static_cast<const char*>(each.function) - static_cast<const char*>(file.dli_fbase) : 0},
+        {"grid", each.grid},
+        {"block", each.block},
+        {"dynamicShared", each.dynamic_shared},
+        {"launches", each.launches},
+    });
+  }
+  return list;
+}
 
 class SimtBackend final : public Device {
  public:
@@ -46,6 +65,8 @@ class SimtBackend final : public Device {
           {"sharedWavefronts", c.shared_wavefronts},
           {"sharedIdeal", c.shared_ideal},
           {"matrixInstructions", c.matrix_instructions},
+          {"distinctSectors", c.distinct_sectors},
+          {"shapes", shapes_of(stream()->machine.counters().shapes(name))},
       };
     for (const auto& [name, what] : stream()->machine.sites()) report["sites"][name] = what;
     stream()->machine.counters().clear();

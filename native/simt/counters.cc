@@ -33,6 +33,7 @@ void Counts::add(const Counts& other) {
   shared_wavefronts += other.shared_wavefronts;
   shared_ideal += other.shared_ideal;
   matrix_instructions += other.matrix_instructions;
+  distinct_sectors += other.distinct_sectors;
 }
 
 void Counters::access(Space space, int warp, int thread, uintptr_t address, uint32_t bytes, const Site& site) {
@@ -73,6 +74,7 @@ void Counters::settle(Space space, std::vector<Lane>& lanes) {
     bytes += lane.bytes;
     for (uintptr_t at = lane.address / kSector; at <= (lane.address + lane.bytes - 1) / kSector; ++at) sectors.insert(at);
   }
+  touched_.insert(sectors.begin(), sectors.end());
   const bool load = space == Space::load;
   (load ? launch_.load_requests : launch_.store_requests) += 1;
   (load ? launch_.load_sectors : launch_.store_sectors) += sectors.size();
@@ -85,9 +87,17 @@ void Counters::end_block() {
   visits_.clear();
 }
 
-void Counters::end_launch(const std::string& kernel) {
+void Counters::end_launch(const std::string& kernel, const LaunchCount& shape) {
   launch_.launches = 1;
+  launch_.distinct_sectors = touched_.size();
   kernels_[kernel].add(launch_);
+  std::vector<LaunchCount>& known = shapes_[kernel];
+  auto same = std::find_if(known.begin(), known.end(), [&](const LaunchCount& each) {
+    return each.function == shape.function && std::equal(each.grid, each.grid + 3, shape.grid) &&
+           std::equal(each.block, each.block + 3, shape.block) && each.dynamic_shared == shape.dynamic_shared;
+  });
+  if (same == known.end()) same = known.insert(known.end(), shape);
+  ++same->launches;
 }
 
 }  // namespace tilewise::simt

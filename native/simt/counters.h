@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "site.h"
@@ -17,8 +18,17 @@ struct Counts {
   uint64_t store_requests = 0, store_sectors = 0, store_bytes = 0;
   uint64_t shared_requests = 0, shared_wavefronts = 0, shared_ideal = 0;  // wavefronts beyond the ideal are bank conflicts
   uint64_t matrix_instructions = 0;
+  uint64_t distinct_sectors = 0;  // loaded or stored, each once a launch: the least that can go through a cache
 
   void add(const Counts& other);
+};
+
+// How a kernel was launched, and how often that way.
+struct LaunchCount {
+  const void* function = nullptr;
+  unsigned grid[3] = {}, block[3] = {};
+  size_t dynamic_shared = 0;  // bytes
+  uint64_t launches = 0;
 };
 
 class Counters {
@@ -31,12 +41,19 @@ class Counters {
   void matrix_rows(const uintptr_t* rows, int count);
   void matrix_instruction() { ++launch_.matrix_instructions; }
 
-  void begin_launch() { launch_ = Counts{}; }
+  void begin_launch() {
+    launch_ = Counts{};
+    touched_.clear();
+  }
   void end_block();
-  void end_launch(const std::string& kernel);
+  void end_launch(const std::string& kernel, const LaunchCount& shape);
 
   const std::map<std::string, Counts>& kernels() const { return kernels_; }
-  void clear() { kernels_.clear(); }
+  const std::vector<LaunchCount>& shapes(const std::string& kernel) const { return shapes_.at(kernel); }
+  void clear() {
+    kernels_.clear();
+    shapes_.clear();
+  }
 
  private:
   struct Lane {
@@ -63,7 +80,9 @@ class Counters {
   void settle(Space space, std::vector<Lane>& lanes);
 
   Counts launch_;
+  std::unordered_set<uintptr_t> touched_;  // sectors
   std::map<std::string, Counts> kernels_;
+  std::map<std::string, std::vector<LaunchCount>> shapes_;
   std::unordered_map<Key, uint32_t, Hash> visits_;
   std::unordered_map<Key, std::vector<Lane>, Hash> pending_;
 };

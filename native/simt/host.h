@@ -231,8 +231,10 @@ Status launch_status(cudaError_t error, const char* kernel);
 template <class... P, class... A>
 Status launch(const Gpu& gpu, const LaunchShape& shape, void (*kernel)(P...), A... arguments) {
   if (shape.grid.count() == 0) return Status::ok();
+  LaunchShape own = shape;
+  own.function = reinterpret_cast<const void*>(kernel);
   auto body = [kernel, parameters = std::tuple<std::decay_t<P>...>(static_cast<P>(arguments)...)] { std::apply(kernel, parameters); };
-  return launch_status(run_on(gpu.stream, shape, std::move(body)), shape.name);
+  return launch_status(run_on(gpu.stream, own, std::move(body)), shape.name);
 }
 
 }  // namespace tilewise::simt

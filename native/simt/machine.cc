@@ -84,7 +84,10 @@ std::string Machine::launch(const LaunchShape& shape, const std::function<void()
     run_block();
     if (counting) counters_.end_block();
   }
-  if (counting) counters_.end_launch(shape.name);
+  if (counting)
+    counters_.end_launch(
+        shape.name,
+        {shape.function, {shape.grid.x, shape.grid.y, shape.grid.z}, {shape.block.x, shape.block.y, shape.block.z}, shape.dynamic_shared});
   active_ = nullptr;
   return error_;
 }

@@ -84,7 +84,8 @@ struct NamedBarrier {
 struct LaunchShape {
   const char* name;  // of the kernel, for reports
   dim3 grid, block;
-  size_t dynamic_shared = 0;  // bytes
+  size_t dynamic_shared = 0;       // bytes
+  const void* function = nullptr;  // set by launch()
 };
 
 class Machine {

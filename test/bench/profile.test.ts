@@ -1,0 +1,221 @@
+/** The arithmetic of `npm run profile`: occupancy, what bounds a kernel, and the listings that it reads. */
+import { describe, expect, it } from 'vitest'
+import { type Demand, loopCosts, type Placement, rates, verdict } from '../../bench/profile/bounds.ts'
+import { parseResources, parseSymbols } from '../../bench/profile/kernels.ts'
+import { measuredBound, parseNcu } from '../../bench/profile/ncu.ts'
+import { multiprocessors, occupancy } from '../../bench/profile/occupancy.ts'
+import { largestLaunch } from '../../bench/profile/page.ts'
+import { pick } from '../../bench/profile/rows.ts'
+import { kindOf, loopsOf, mainLoop, mixOf, parseSass, takesTf32 } from '../../bench/profile/sass.ts'
+import { parseNotes, simple } from '../../scripts/kernels.mjs'
+
+describe('occupancy', () => {
+  it.each([
+    // threads, registers, shared → blocks, warps, limit
+    ['sm_80', 256, 32, 0, 8, 64, 'warps'],
+    ['sm_80', 32, 16, 0, 32, 32, 'blocks'],
+    ['sm_80', 256, 64, 0, 4, 32, 'registers'],
+    ['sm_80', 128, 255, 0, 2, 8, 'registers'],
+    ['sm_80', 384, 168, 0, 1, 12, 'registers'],
+    ['sm_80', 128, 32, 48 * 1024, 3, 12, 'shared memory'],
+    ['sm_90', 128, 32, 48 * 1024, 4, 16, 'shared memory'],
+    ['sm_90', 128, 32, 227 * 1024, 1, 4, 'shared memory'],
+  ] as const)(
+    '%s: %i threads of %i registers and %i bytes: %i blocks, %i warps, limited by %s',
+    (arch, threads, registers, shared, blocks, warps, limit) => {
+      expect(occupancy({ threads, registers, shared }, multiprocessors[arch])).toEqual({ blocks, warps, share: warps / 64, limit })
+    },
+  )
+  it('is nothing where a block does not fit', () => {
+    const { sm_80 } = multiprocessors
+    expect(occupancy({ threads: 1024, registers: 128, shared: 0 }, sm_80)).toMatchObject({ blocks: 0, warps: 0 })
+    expect(occupancy({ threads: 128, registers: 32, shared: 200 * 1024 }, sm_80)).toMatchObject({ blocks: 0, limit: 'shared memory' })
+  })
+})
+
+describe('what bounds a kernel', () => {
+  const gpu = rates.sm_90
+  const nothing: Demand = { launches: 1, sectors: 0, distinctSectors: 0, wavefronts: 0, matrixInstructions: 0, tf32: false }
+  const full: Placement = { warps: 64, blocks: 8, grid: 1e6, requestBytes: 512, requests: 4 }
+  const of = (demand: Partial<Demand>, placement: Partial<Placement> = {}) =>
+    verdict({ ...nothing, ...demand }, { ...full, ...placement }, gpu)
+  it('counts cycles of a multiprocessor', () => {
+    // 132 multiprocessors: one wavefront, one matrix instruction (2048 multiply-adds) and 38.8 bytes of L2 a cycle.
+    const { cycles } = of({ wavefronts: 132_000, matrixInstructions: 264_000, sectors: 132_000, distinctSectors: 66_000 })
+    expect(cycles.shared).toBeCloseTo(1000)
+    expect(cycles.matrix).toBeCloseTo(2000)
+    expect(cycles.l2).toBeCloseTo((1000 * 32) / (5120 / 132))
+    expect(cycles.memory).toBeCloseTo((500 * 32) / (4800e9 / 132 / 1.83e9))
+    // Half the work, at half the rate.
+    expect(of({ matrixInstructions: 264_000, tf32: true }).cycles.matrix).toBeCloseTo(2000)
+  })
+  it('takes the part with the most of them', () => {
+    expect(of({ sectors: 1e9, distinctSectors: 1e9, wavefronts: 1e6 })).toMatchObject({ bound: 'memory traffic', notes: [] })
+    expect(of({ sectors: 1e9, distinctSectors: 1e6 }).because).toMatch(/^L2 takes longest/)
+    expect(of({ sectors: 1e6, distinctSectors: 1e6, wavefronts: 1e9, matrixInstructions: 1e8 }).bound).toBe('shared memory')
+    expect(of({ sectors: 1e6, distinctSectors: 1e6, wavefronts: 1e8, matrixInstructions: 1e9 }).bound).toBe('matrix instructions')
+  })
+  it('says latency where too little is under way for memory, or sub-partitions are empty', () => {
+    const memory = { sectors: 1e9, distinctSectors: 1e9 }
+    // 600 cycles × 19.9 bytes
+    expect(of(memory, { warps: 20, requestBytes: 128 }).because).toMatch(
+      /^20 warps × 4 requests × 128 bytes are 10240 under way, memory needs 11923/,
+    )
+    expect(of(memory, { warps: 24, requestBytes: 128 }).bound).toBe('memory traffic')
+    expect(of(memory, { requests: undefined }).because).toMatch(/not known without the machine code$/)
+    expect(of({ matrixInstructions: 1e9 }, { warps: 3 }).bound).toBe('latency and occupancy')
+    expect(of({ matrixInstructions: 1e9 }, { warps: 4 }).bound).toBe('matrix instructions')
+  })
+  it('notes what only holds at the size that was counted', () => {
+    expect(of({ sectors: 1000, distinctSectors: 1000 }, { grid: 6 }).notes).toEqual([
+      expect.stringMatching(/^at this size the work of a launch is .* µs, and launching costs about 2 µs$/),
+      'at this size 6 blocks do not fill the GPU, which holds 1056',
+    ])
+  })
+  it('weighs a loop by the rates of its instructions', () => {
+    const [first, second] = loopCosts({ matrix: 64, LDSM: 8, MUFU: 10, fp32: 100, integer: 50 }, false, gpu)
+    expect(first).toEqual({ part: 'matrix', cycles: 64 })
+    expect(second?.part).toBe('issue')
+    expect(loopCosts({ MUFU: 64, fp32: 64 }, false, rates.sm_80)[0]).toEqual({ part: 'special functions', cycles: 128 })
+  })
+})
+
+const listing = `
+Fatbin elf code:
+================
+arch = sm_80
+code version = [1,8]
+
+	code for sm_80
+		Function : _Z7productv
+	.headerflags	@"EF_CUDA_64BIT_ADDRESS EF_CUDA_SM80"
+        /*0000*/                   IMAD.MOV.U32 R1, RZ, RZ, c[0x0][0x28] ;                /* 0x00000a00ff017624 */
+                                                                                          /* 0x000fe400078e00ff */
+        /*0010*/                   LDG.E.128.CONSTANT R4, [R2.64] ;                       /* 0x0000000402047981 */
+        /*0020*/                   LDGSTS.E.BYPASS.LTC128B.128 [R9], [R6.64] ;            /* 0x0000000006097fae */
+        /*0030*/                   LDSM.16.M88.4 R8, [R12] ;                              /* 0x000000000c08783b */
+        /*0040*/                   HMMA.1688.F32.TF32 R4, R8, R16, R4 ;                   /* 0x000000100804723c */
+        /*0050*/              @!P0 BRA 0x30 ;                                             /* 0xffffff9000008947 */
+        /*0060*/                   MUFU.EX2 R4, R4 ;                                      /* 0x0000000400047308 */
+        /*0070*/               @P1 BRA 0x10 ;                                             /* 0xffffff9000008947 */
+        /*0080*/                   LDG.E R5, [R2.64] ;                                    /* 0x0000000402047981 */
+        /*0090*/               @P1 BRA 0x80 ;                                             /* 0xffffff9000008947 */
+        /*00a0*/                   STG.E [R2.64], R4 ;                                    /* 0x0000000402007986 */
+        /*00b0*/                   EXIT ;                                                 /* 0x000000000000794d */
+        /*00c0*/                   BRA 0xc0;                                              /* 0xfffffff000007947 */
+		..........
+
+Fatbin elf code:
+================
+arch = sm_90a
+
+	code for sm_90a
+		Function : _Z7productv
+        /*0000*/                   LDC R1, c[0x0][0x28] ;                                 /* 0x00000a00ff017b82 */
+        /*0010*/                   @P0 EXIT ;                                             /* 0x000000000000794d */
+`
+
+describe('machine code', () => {
+  const [first, second] = parseSass(listing)
+  it('is read by function and architecture', () => {
+    expect([first, second].map(each => [each?.mangled, each?.arch, each?.instructions.length])).toEqual([
+      ['_Z7productv', 'sm_80', 13],
+      ['_Z7productv', 'sm_90a', 2],
+    ])
+    expect(mixOf(first!.instructions)).toEqual({ integer: 1, LDG: 2, LDGSTS: 1, LDSM: 1, matrix: 1, branch: 5, MUFU: 1, STG: 1 })
+    expect([takesTf32(first!), takesTf32(second!)]).toEqual([true, false])
+    expect([kindOf('UTMALDG'), kindOf('NOP')]).toEqual(['LDGSTS', 'other'])
+  })
+  it('has loops, of which the one with the matrix instructions is the main one, inside of the one around it', () => {
+    const loops = loopsOf(first!)
+    expect(loops.map(loop => loop.map(({ opcode }) => opcode).join(' '))).toEqual([
+      'LDSM HMMA BRA',
+      'LDG LDGSTS LDSM HMMA BRA MUFU BRA',
+      'LDG BRA',
+    ])
+    expect(mainLoop(loops)).toBe(loops[0])
+    expect(mainLoop(loops.slice(2))).toBe(loops[2])
+    expect(mainLoop([])).toBeUndefined()
+  })
+})
+
+describe('listings', () => {
+  it("ptxas's notes: registers, spills and shared memory of each kernel", () => {
+    const notes = `ptxas info    : Compiling entry function '_Z1fv' for 'sm_80'
+ptxas info    : Function properties for _Z1fv
+    16 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads
+ptxas info    : Used 64 registers, used 1 barriers, 256 bytes smem, 400 bytes cmem[0]
+ptxas info    : Compiling entry function '_Z1fv' for 'sm_90a'
+ptxas info    : Used 70 registers, used 0 barriers, 400 bytes cmem[0]`
+    const same = { file: 'ops/f.cuh', mangled: '_Z1fv', name: '', notes: [] }
+    expect(parseNotes('ops/f.cuh', notes)).toEqual([
+      { ...same, arch: 'sm_80', registers: 64, stack: 16, stores: 8, loads: 4, shared: 256 },
+      { ...same, arch: 'sm_90a', registers: 70, stack: 0, stores: 0, loads: 0, shared: 0 },
+    ])
+  })
+  it('resource usage: sm_90 counts 1024 bytes that the system takes', () => {
+    const usage = `arch = sm_80
+ Function _ZN8tilewise4cuda1fIfEEvT_:
+  REG:64 STACK:0 SHARED:256 LOCAL:0 CONSTANT[0]:400 TEXTURE:0
+arch = sm_90a
+ Function _ZN8tilewise4cuda1fIfEEvT_:
+  REG:70 STACK:8 SHARED:1280 LOCAL:4 CONSTANT[0]:400`
+    expect(parseResources(usage)).toMatchObject([
+      { name: 'f<float>', arch: 'sm_80', registers: 64, shared: 256, stack: 0, spills: 0 },
+      { name: 'f<float>', arch: 'sm_90a', registers: 70, shared: 256, stack: 8, spills: 4 },
+    ])
+  })
+  it("both compilers' names of a kernel are one", () => {
+    const rest = 'softmax<true, tilewise::f16, 8>(tilewise::View, int)'
+    expect(simple(`void tilewise::cuda::_GLOBAL__N__8cd50079_11_softmax_cuh_22731ce1::${rest}`)).toBe('softmax<true, f16, 8>')
+    expect(simple(`void tilewise::simt::(anonymous namespace)::${rest}`)).toBe('softmax<true, f16, 8>')
+    expect(parseSymbols('00000000000000a0 t _ZN8tilewise4simt1fIfEEvT_\n0000000000000100 t _ZN8tilewise3cpu1gEv\n')).toEqual(
+      new Map([[0xa0, 'f<float>']]),
+    )
+  })
+  it("ncu's: means over the launches of a kernel, the longest first", () => {
+    const metrics = [
+      'gpu__time_duration.sum',
+      'dram__throughput.avg.pct_of_peak_sustained_elapsed',
+      'sm__issue_active.avg.pct_of_peak_sustained_elapsed',
+    ]
+    const row = (...cells: string[]) => cells.map(cell => `"${cell}"`).join(',')
+    const found = parseNcu(
+      [
+        '==PROF== Connected to process 1',
+        row('Kernel Name', ...metrics),
+        row('', 'nsecond', '%', '%'),
+        row('f<float, 4>', '1,000', '80', '10'),
+        row('g', '9,000', '20', '30'),
+        row('f<float, 4>', '3,000', '90', '20'),
+      ].join('\n'),
+    )
+    expect(found.map(({ kernel, launches, time, memory, issue }) => [kernel, launches, time, memory, issue])).toEqual([
+      ['g', 1, 9, 20, 30],
+      ['f<float, 4>', 2, 2, 85, 15],
+    ])
+    expect(measuredBound(found[1]!)).toBe('bound by memory traffic at 85 % of its peak')
+    expect(measuredBound(found[0]!)).toBe('bound by latency and occupancy: nothing is near its peak, issue at 30 % of its peak')
+  })
+  it('the launch with the most threads speaks for a kernel', () => {
+    const launch = (x: number, threads: number) => ({
+      function: 0,
+      grid: [x, 1, 1] as [number, number, number],
+      block: [threads, 1, 1] as [number, number, number],
+      dynamicShared: 0,
+      launches: 1,
+    })
+    expect(largestLaunch([launch(1, 1024), launch(9, 128), launch(2, 128)])).toMatchObject({ grid: [9, 1, 1] })
+  })
+})
+
+describe('which row is meant', () => {
+  const names = ['ops linear f32', 'ops linear f32 backward', 'add · vectors · f32']
+  it('a whole name, or a pattern that one matches', () => {
+    expect(pick(names, 'ops linear f32')).toEqual({ name: 'ops linear f32' })
+    expect(pick(names, 'VECTORS')).toEqual({ name: 'add · vectors · f32' })
+    expect(pick(names, 'linear')).toEqual({ refusal: "2 rows match 'linear':\n  ops linear f32\n  ops linear f32 backward" })
+    expect(pick(names, 'conv')).toEqual({ refusal: "no row matches 'conv'" })
+    expect(pick(names, '(')).toMatchObject({ refusal: expect.stringMatching(/^ROW must be a name or a regular expression/) })
+  })
+})
