@@ -109,6 +109,17 @@ describe('errors', () => {
     const [a, b] = [zeros([1, 2, 1, 4], { dtype: 'f16' }), zeros([1, 2, 1, 4], { dtype: 'f16' })]
     await expect(attention(a, b, b).output.read()).rejects.toThrow('attention of dtype f16 on the cpu device')
   })
+  for (const { name, device: on } of testDevices.filter(({ device }) => device.kind !== 'cpu'))
+    it(`${name} says which head dimensions it has no kernel for`, () =>
+      scope(async () => {
+        const wide = zeros([1, 2, 1, 264], { device: on })
+        const narrow = zeros([1, 2, 1, 256], { device: on })
+        await expect(attention(wide, wide, narrow).output.read()).rejects.toThrow(
+          'attention with a head dimension of 264, above 256, on a GPU device',
+        )
+        expect(await attention(narrow, narrow, narrow).output.read()).toHaveLength(512)
+      }))
+
   it('offsets that a program has spoiled fail the call, not the process', async () => {
     const sequences = { q: Sequences.of([1, 2]), k: Sequences.of([3, 2]) }
     const broken = Object.create(sequences.k, { offsets: { value: tensor(Int32Array.of(0, 7, 5), [3]) } }) as Sequences
