@@ -30,12 +30,13 @@ export class Bench {
   #tensors = 0
   #indices = 0
 
-  /** small: shapes for the machine of fibers, and data that bench/gpu/torch/data.py can make too. */
+  /** dry: the device is no GPU. compared: data is such as bench/gpu/torch/data.py makes too, so that both sides must come to the same results. */
   constructor(
     readonly device: Device,
-    readonly small: boolean,
+    dry: boolean,
+    readonly compared: boolean,
   ) {
-    this.#scratch = persistent(() => zeros([(small ? 4096 : FLUSHED_BYTES) / 4], { device }))
+    this.#scratch = persistent(() => zeros([(dry ? 4096 : FLUSHED_BYTES) / 4], { device }))
   }
 
   /** A row begins: its data is numbered from the start, as its twin's is. What the row before made is freed. */
@@ -52,10 +53,10 @@ export class Bench {
     return made
   }
 
-  /** Normal numbers; in the small form a sine with that deviation, which the twin's tensor of the same number equals. */
+  /** Normal numbers; where results are compared a sine with that deviation, which the twin's tensor of the same number equals. */
   random(shape: Shape, std = 1, dtype: FloatDType = 'bf16'): Tensor {
     const number = this.#tensors++
-    if (!this.small) return this.own(normal([...shape], { std, device: this.device, dtype }))
+    if (!this.compared) return this.own(normal([...shape], { std, device: this.device, dtype }))
     const values = Float32Array.from({ length: sizeOf(shape) }, (_, j) => std * Math.SQRT2 * Math.sin(1.3 + 0.7 * number + 2.399963 * j))
     return this.own(tensor(values, [...shape], { device: this.device, dtype }))
   }
@@ -63,7 +64,7 @@ export class Bench {
   /** i32 from 0 to below `end`. */
   ids(shape: Shape, end: number): Tensor {
     const number = this.#indices++
-    const one = this.small ? (j: number) => (7919 * j + 131 * (number + 1)) % end : () => Math.floor(Math.random() * end)
+    const one = this.compared ? (j: number) => (7919 * j + 131 * (number + 1)) % end : () => Math.floor(Math.random() * end)
     const values = Int32Array.from({ length: sizeOf(shape) }, (_, j) => one(j))
     return this.own(tensor(values, [...shape], { device: this.device }))
   }

@@ -28,6 +28,7 @@ const USAGE = `usage: npm run bench:gpu -- [options]
   --python PATH    the Python that has PyTorch (default: python3)
   --alone          without PyTorch
   --device simt    a rehearsal with small shapes where there is no GPU, also --device cpu: everything runs, the figures mean nothing
+  --random         in a rehearsal: random data, as on a GPU, so that the two sides' results are not compared
   --seconds N      begin no row after this time (default: 450, quick 105); what is left out is listed
   --index N        which GPU (default: 0)
   --list           print the names of the rows and stop`
@@ -51,6 +52,7 @@ function options() {
         device: { type: 'string', default: 'cuda' },
         seconds: { type: 'string' },
         index: { type: 'string', default: '0' },
+        random: { type: 'boolean', default: false },
         list: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
@@ -136,7 +138,7 @@ if (torch && compile) {
 
 const gpu = device(values.device, dry ? {} : { index })
 const clocks = await ClockWatch.start(index)
-const bench = new Bench(gpu, dry)
+const bench = new Bench(gpu, dry, dry && !values.random)
 const plan: GpuPlan = dry ? DRY : quick ? QUICK : FULL
 console.error(`bench: ${gpu.reason}${torch ? ` against PyTorch ${torch.versions.torch} on ${torch.versions.device}` : ''}`)
 if (!clocks) console.error('bench: nvidia-smi shows nothing: clocks are not recorded')

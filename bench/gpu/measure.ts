@@ -59,12 +59,12 @@ export async function measure(family: string, row: GpuRow, { bench, torch, plan,
   bench.begin()
   const side = await row.prepare(bench)
   try {
-    const answers = bench.small ? await side.answers?.() : undefined
+    const answers = bench.compared ? await side.answers?.() : undefined
     let theirs: Prepared | undefined
     let note = torch ? undefined : 'PyTorch was not asked'
     if (torch) {
       try {
-        theirs = await torch.prepare(row, side.shared ?? {}, { small: bench.small, compile })
+        theirs = await torch.prepare(row, side.shared ?? {}, { compared: bench.compared, compile })
       } catch (error) {
         note = (error as Error).message
       }

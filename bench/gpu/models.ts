@@ -66,7 +66,7 @@ function trainingStep(batch: number, captured: boolean, small: boolean): GpuRow 
     twin: { name: 'models.training_step', args: { batch: b, ...sizes }, compiles: true },
     async prepare(bench) {
       const model = new Gpt(sizes, { device: bench.device })
-      const shared = small ? await shareWeights(model) : undefined
+      const shared = bench.compared ? await shareWeights(model) : undefined
       model.to('bf16').train()
       const [ids, targets] = [bench.ids([b, sizes.length], sizes.vocabulary), bench.ids([b, sizes.length], sizes.vocabulary)]
       const optimizer = new AdamW(model.parameters(), { lr: 1e-4, betas: [0.9, 0.95], weightDecay: 0.1 })
@@ -77,7 +77,7 @@ function trainingStep(batch: number, captured: boolean, small: boolean): GpuRow 
           optimizer.step()
         })
       let answers: number[][] = []
-      if (small) answers = [await scope(() => noGrad(() => digest(loss())))]
+      if (bench.compared) answers = [await scope(() => noGrad(() => digest(loss())))]
       step() // makes the gradients, whose memory a capture must find
       const capture = captured ? bench.own(bench.device.capture(step)) : undefined
       return {

@@ -21,8 +21,8 @@ export function moduleRow(row: GpuModule): GpuRow {
     async prepare(bench): Promise<Side> {
       const inputs = shapes.map(shape => bench.random(shape))
       const { module, forward } = make(bench)
-      // In the small form PyTorch's side starts from these weights, and must come to the same results.
-      const shared = bench.small ? await shareWeights(module) : undefined
+      // Where results are compared PyTorch's side starts from these weights, and must come to the same results.
+      const shared = bench.compared ? await shareWeights(module) : undefined
       module.to('bf16').train(part !== 'forward')
       const run = () => noGrad(() => forward(inputs))
       const output = scope(() => run().shape)

@@ -8,6 +8,7 @@ export const axis = ''
 
 interface Model {
   readonly name: string
+  readonly batch: number
   readonly tokens: number
   readonly width: number
   readonly heads: readonly [queries: number, keys: number, dim: number]
@@ -16,25 +17,25 @@ interface Model {
 }
 
 const models: readonly Model[] = [
-  { name: 'GPT-2 and BERT', tokens: 16384, width: 768, heads: [12, 12, 64], bias: true, quick: true },
-  { name: 'Llama-1B', tokens: 8192, width: 2048, heads: [32, 8, 64], bias: false },
-  { name: 'Llama-8B', tokens: 8192, width: 4096, heads: [32, 8, 128], bias: false },
+  { name: 'GPT-2 and BERT', batch: 16, tokens: 1024, width: 768, heads: [12, 12, 64], bias: true, quick: true },
+  { name: 'Llama-1B', batch: 4, tokens: 2048, width: 2048, heads: [32, 8, 64], bias: false },
+  { name: 'Llama-8B', batch: 4, tokens: 2048, width: 4096, heads: [32, 8, 128], bias: false },
 ]
 
 function row(model: Model, part: Part, small: boolean): GpuRow {
   const pick = sized(small)
   const [queries, keys, dim] = pick(model.heads, [model.heads[0] / model.heads[1], 1, model.heads[2]] as const)
-  const [n, c] = [pick(model.tokens, 96), pick(model.width, 64)]
+  const [batch, tokens, c] = [pick(model.batch, 2), pick(model.tokens, 48), pick(model.width, 64)]
   const f = (queries + 2 * keys) * dim
   return opRow({
-    name: `${model.name} ${model.tokens}×${model.width}→${model.heads[0]}+2×${model.heads[1]} heads of ${dim}, ${part}`,
+    name: `${model.name} ${model.batch}×${model.tokens}×${model.width}→${model.heads[0]}+2×${model.heads[1]} heads of ${dim}, ${part}`,
     part,
     bound: 'matrix',
-    work: { flops: 2 * n * c * f * (part === 'backward' ? 2 : 1) },
+    work: { flops: 2 * batch * tokens * c * f * (part === 'backward' ? 2 : 1) },
     quick: model.quick ?? false,
     plot: { panel: part, x: model.name },
-    twin: { name: 'qkv.projections', args: { n, c, queries, keys, dim, bias: model.bias } },
-    inputs: [[n, c]],
+    twin: { name: 'qkv.projections', args: { batch, tokens, c, queries, keys, dim, bias: model.bias } },
+    inputs: [[batch, tokens, c]],
     parameters: model.bias ? [[f, c], [f]] : [[f, c]],
     packedGradients: true,
     make:

@@ -10,7 +10,7 @@ export interface Side {
   /** One iteration, inside a scope. What it hands to `timed`, once, counts. */
   iterate(timed: Timed): void
   /**
-   * What the row computes from the small form's data, digested: both sides must agree. Called once, before any iteration. Absent where chance decides
+   * What the row computes from data that both sides can make, digested: both sides must agree. Called once, before any iteration. Absent where chance decides
    * (dropout).
    */
   answers?(): Promise<readonly (readonly number[])[]>

@@ -60,7 +60,7 @@ export class GpuTorch {
   }
 
   /** Builds a twin, tries its ways and keeps the fastest. `compile`: also those through torch.compile. */
-  prepare(row: GpuRow, shared: TwinArguments, options: { small: boolean; compile: boolean }): Promise<Prepared> {
+  prepare(row: GpuRow, shared: TwinArguments, options: { compared: boolean; compile: boolean }): Promise<Prepared> {
     return this.#ask({ prepare: row.twin.name, args: { ...row.twin.args, ...shared }, ...options })
   }
 
@@ -108,7 +108,7 @@ export async function compileAhead(where: Where, rows: readonly GpuRow[], proces
     const child = await startServer(where)
     try {
       for (let row = queue.shift(); row && performance.now() < end; row = queue.shift()) {
-        await child.ask({ compile: row.twin.name, args: row.twin.args, small: where.dry }, Math.max(1000, end - performance.now()))
+        await child.ask({ compile: row.twin.name, args: row.twin.args, compared: false }, Math.max(1000, end - performance.now()))
         done++
       }
     } catch (error) {

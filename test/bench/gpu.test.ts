@@ -5,14 +5,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
-import { expectSame } from '../../bench/gpu/bench.ts'
+import { Bench, expectSame } from '../../bench/gpu/bench.ts'
 import { ClockWatch } from '../../bench/gpu/clocks.ts'
 import { families } from '../../bench/gpu/families.ts'
+import { measure, QUICK } from '../../bench/gpu/measure.ts'
 import { zipfLengths } from '../../bench/gpu/ragged.ts'
 import { renderGpu } from '../../bench/gpu/render.ts'
 import { type GpuResult, type GpuRun, limitsOf } from '../../bench/gpu/result.ts'
+import type { GpuRow } from '../../bench/gpu/row.ts'
 import { ticks } from '../../bench/gpu/svg.ts'
-import { gpuReport } from '../../lib/index.ts'
+import { device, gpuReport } from '../../lib/index.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'tilewise-bench-gpu-'))
@@ -85,6 +87,27 @@ describe('bench:gpu', () => {
     const page = renderGpu({ ...written, dry: false }, 'dry.json', new URL(`file://${folder}/`), 'plots')
     for (const { title } of drawn.map(family => families[family] as (typeof families)[string])) expect(page).toContain(`### ${title}`)
   }, 120_000)
+  it('rehearses every row with random data, as on a GPU', () => {
+    const json = join(folder, 'random.json')
+    const { status, stderr } = run('--device', 'cpu', '--random', '--alone', '--json', json)
+    expect(stderr).not.toContain('failed')
+    expect(status).toBe(0)
+    expect(read(json).rows).toHaveLength(Object.values(families).flatMap(({ rows }) => rows(true)).length)
+  }, 120_000)
+  it('takes samples of both sides in rounds, as many as fit', async () => {
+    const bench = new Bench(device('cpu'), true, true)
+    const clocks = await ClockWatch.start(0, fake('fakeNvidiaSmi.mjs'))
+    const row = families.memory?.rows(true).find(({ name }) => name.startsWith('clip')) as GpuRow
+    const plan = { ...QUICK, least: 6, most: 12 }
+    const result = await measure('memory', row, { bench, torch: undefined, plan, clocks, compile: false })
+    expect(result.ours.samples).toBe(12)
+    expect(result.ours.best).toBeLessThanOrEqual(result.ours.median)
+    expect(result.clocks?.memory).toBe(3201)
+    const slow = { ...row, prepare: () => ({ iterate: () => {} }) }
+    await expect(measure('memory', slow, { bench, torch: undefined, plan, clocks, compile: false })).rejects.toThrow('to timed, once')
+    clocks?.stop()
+    bench.dispose()
+  })
   it('asks PyTorch beside it, notices different answers, and goes on after a crash', () => {
     const json = join(folder, 'fake.json')
     const { status, stderr } = run('--device', 'cpu', '--python', fake('fakePython.mjs'), '--rows', 'AdamW|clip', '--json', json)

@@ -1,4 +1,4 @@
-"""Inputs: random ones, or, in the small form, those that ours makes too (bench/gpu/bench.ts), so that the results can be compared."""
+"""Inputs: random ones, or, where results are compared, those that ours makes too (bench/gpu/bench.ts)."""
 
 import math
 
@@ -10,16 +10,16 @@ class Data:
     def __init__(self):
         self.begin(False)
 
-    def begin(self, small):
-        self.small = small
+    def begin(self, compared):
+        self.compared = compared
         self.tensors = 0
         self.indices = 0
 
     def random(self, *shape, std=1.0, dtype=torch.bfloat16):
         number = self.tensors
         self.tensors += 1
-        if not self.small:
-            return (torch.randn(*shape, device=clock.device) * std).to(dtype)
+        if not self.compared:
+            return (torch.randn(shape, device=clock.device) * std).to(dtype)
         j = torch.arange(math.prod(shape), dtype=torch.float64)
         values = std * math.sqrt(2) * torch.sin(1.3 + 0.7 * number + 2.399963 * j)
         return values.float().reshape(shape).to(dtype).to(clock.device)
@@ -31,7 +31,7 @@ class Data:
     def ids(self, *shape, end):
         number = self.indices
         self.indices += 1
-        if not self.small:
+        if not self.compared:
             return torch.randint(end, shape, device=clock.device)
         j = torch.arange(math.prod(shape))
         return ((7919 * j + 131 * (number + 1)) % end).reshape(shape).to(clock.device)

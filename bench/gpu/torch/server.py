@@ -19,10 +19,10 @@ def refusals():
     return (RuntimeError, NotImplementedError) if clock.dry else Exception
 
 
-def make(name, args, small):
+def make(name, args, compared):
     """The twin `module.function`."""
     module, function = name.split(".")
-    data.begin(small)
+    data.begin(compared)
     return getattr(importlib.import_module(module), function)(**args)
 
 
@@ -30,9 +30,9 @@ class Server:
     def __init__(self):
         self.way = None
 
-    def prepare(self, name, args, small, compile):
-        twin = make(name, args, small)
-        answers = twin.answers() if small and twin.answers else None
+    def prepare(self, name, args, compared, compile):
+        twin = make(name, args, compared)
+        answers = twin.answers() if compared and twin.answers else None
         made, times, refused = {}, {}, {}
 
         def attempt(makers):
@@ -40,7 +40,7 @@ class Server:
                 try:
                     way = maker()
                     clock.sample(way, 2)
-                    times[way_name] = 1000 * min(clock.sample(way, 1 if small else 5))
+                    times[way_name] = 1000 * min(clock.sample(way, 1 if clock.dry else 5))
                     made[way_name] = way
                 except refusals() as error:
                     refused[way_name] = f"{type(error).__name__}: {error}".strip().split("\n")[0][:200]
@@ -57,10 +57,10 @@ class Server:
         self.way = made[best]
         return {"way": best, "ways": {key: float(f"{value:.4g}") for key, value in times.items()}, "refused": refused, "answers": answers}
 
-    def compile(self, name, args, small):
+    def compile(self, name, args, compared):
         """Runs the compiled ways once, so that inductor's cache on disk holds them."""
         start = time.perf_counter()
-        for maker in make(name, args, small).compiled.values():
+        for maker in make(name, args, compared).compiled.values():
             try:
                 clock.sample(maker(), 1)
             except refusals() as error:
@@ -77,11 +77,11 @@ class Server:
     def handle(self, request):
         if "prepare" in request:
             self.release()
-            return self.prepare(request["prepare"], request["args"], request["small"], request["compile"])
+            return self.prepare(request["prepare"], request["args"], request["compared"], request["compile"])
         if "sample" in request:
             return {"milliseconds": clock.sample(self.way, request["sample"])}
         if "compile" in request:
-            return self.compile(request["compile"], request["args"], request["small"])
+            return self.compile(request["compile"], request["args"], request["compared"])
         return self.release()
 
 
