@@ -1,38 +1,15 @@
 // y = dropout(act(x W1^T + b1)) W2^T + b2, and the gated form with hidden rows act(gate) * up.
+#include "../../core/feed_forward.h"
 #include "../../core/random.h"
 #include "../linear_gradient.h"
 
 namespace tilewise::cpu::TILEWISE_ISA {
 namespace {
 
-struct Layer {
-  int64_t rows, in, out, hidden;
-  int64_t width;  // of the first product: hidden, or gate and up
-  DType dtype;
-  Activation activation;
-  bool gated;
-  float dropout;
-  uint64_t seed, counter;
-
-  template <class Args>
-  Layer(const Args& a)
-      : rows(a.x.rows()),
-        in(a.x.last()),
-        out(a.weight2.dims[0]),
-        hidden(a.weight2.dims[1]),
-        width(a.weight1.dims[0]),
-        dtype(a.x.dtype),
-        activation(static_cast<Activation>(a.activation)),
-        gated(a.gated != 0),
-        dropout(a.dropout),
-        seed(a.seed),
-        counter(a.counter) {}
-
+struct Layer : FeedForward {
+  using FeedForward::FeedForward;
   // Whether the products' epilogues do all that lies between the products.
   bool fuses() const { return !gated && dropout == 0; }
-  // relu(v) and v have one derivative, and relu(relu(v)) = relu(v): nothing but the hidden rows need be stored.
-  bool stores_hidden() const { return fuses() && activation == Activation::relu; }
-  int64_t bytes(int64_t elements) const { return elements * static_cast<int64_t>(size_of(dtype)); }
 };
 
 template <class Body>
@@ -130,8 +107,6 @@ Gemm product(const Layer& l, int64_t m, int64_t n, int64_t k, bool transpose_b) 
   return g;
 }
 
-char* at(const View& view, int64_t bytes) { return view && view.data ? view.as<char>() + bytes : nullptr; }
-
 }  // namespace
 
 Status feed_forward(Context& context, const feed_forward_args& a) {
@@ -145,8 +120,8 @@ Status feed_forward(Context& context, const feed_forward_args& a) {
   if (!stores && l.gated) TILEWISE_RETURN_IF_ERROR(context.scratch(l.bytes(step * l.width), &preactivation));
   for (int64_t first = 0; first < l.rows; first += step) {
     const int64_t rows = std::min(step, l.rows - first);
-    void* h = hidden ? hidden : at(a.preactivation, l.bytes(first * l.width));
-    void* p = stores ? at(a.preactivation, l.bytes(first * l.width)) : l.gated ? preactivation : h;
+    void* h = hidden ? hidden : l.at(a.preactivation, first * l.width);
+    void* p = stores ? l.at(a.preactivation, first * l.width) : l.gated ? preactivation : h;
     Epilogue e;
     if (a.bias1) e.bias = a.bias1.data, e.bias_dtype = a.bias1.dtype;
     if (l.fuses()) {
@@ -154,11 +129,11 @@ Status feed_forward(Context& context, const feed_forward_args& a) {
       if (p != h) e.pre_activation = {p, l.dtype, l.width};
     }
     const Gemm first_product = product(l, rows, l.width, l.in, true);
-    TILEWISE_RETURN_IF_ERROR(gemm(first_product, at(a.x, l.bytes(first * l.in)), a.weight1.data, l.fuses() ? h : p, e));
+    TILEWISE_RETURN_IF_ERROR(gemm(first_product, l.at(a.x, first * l.in), a.weight1.data, l.fuses() ? h : p, e));
     if (!l.fuses()) TILEWISE_RETURN_IF_ERROR(make_hidden(l, first, rows, p, h));
     Epilogue last;
     if (a.bias2) last.bias = a.bias2.data, last.bias_dtype = a.bias2.dtype;
-    TILEWISE_RETURN_IF_ERROR(gemm(product(l, rows, l.out, l.hidden, true), h, a.weight2.data, at(a.y, l.bytes(first * l.out)), last));
+    TILEWISE_RETURN_IF_ERROR(gemm(product(l, rows, l.out, l.hidden, true), h, a.weight2.data, l.at(a.y, first * l.out), last));
   }
   return Status::ok();
 }
@@ -174,8 +149,8 @@ Status feed_forward_backward(Context& context, const feed_forward_backward_args&
   if (l.gated) TILEWISE_RETURN_IF_ERROR(context.scratch(l.bytes(step * l.hidden), &dhidden));
   for (int64_t first = 0; first < l.rows; first += step) {
     const int64_t rows = std::min(step, l.rows - first);
-    const void* p = at(a.preactivation, l.bytes(first * l.width));
-    const void* dy = at(a.dy, l.bytes(first * l.out));
+    const void* p = l.at(a.preactivation, first * l.width);
+    const void* dy = l.at(a.dy, first * l.out);
     void* dh = l.gated ? dhidden : dpreactivation;
     Epilogue e;
     if (l.fuses()) {
@@ -194,8 +169,8 @@ Status feed_forward_backward(Context& context, const feed_forward_backward_args&
     TILEWISE_RETURN_IF_ERROR(
         linear_gradient(context, s, dy, hidden ? hidden : p, a.weight2.data, nullptr, floats(a.dweight2), floats(a.dbias2)));
     s.in = l.in, s.out = s.ld_dy = l.width;
-    TILEWISE_RETURN_IF_ERROR(linear_gradient(context, s, dpreactivation, at(a.x, l.bytes(first * l.in)), a.weight1.data,
-                                             at(a.dx, l.bytes(first * l.in)), floats(a.dweight1), floats(a.dbias1)));
+    TILEWISE_RETURN_IF_ERROR(linear_gradient(context, s, dpreactivation, l.at(a.x, first * l.in), a.weight1.data, l.at(a.dx, first * l.in),
+                                             floats(a.dweight1), floats(a.dbias1)));
   }
   return Status::ok();
 }

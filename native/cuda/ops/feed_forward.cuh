@@ -1,36 +1,13 @@
 // y = dropout(act(x W1^T + b1)) W2^T + b2, and the gated form with hidden rows act(gate) * up: what lies between the products is in the
 // epilogue of the first one, and of the first one back.
+#include "../../core/feed_forward.h"
 #include "../linear_gradient.h"
 
 namespace tilewise::TILEWISE_GPU {
 namespace {
 
-struct Layer {
-  int64_t rows, in, out, hidden;
-  int64_t width;  // of the first product: hidden, or gate and up
-  DType dtype;
-  Activation activation;
-  bool gated;
-  float dropout;
-  uint64_t seed, counter;
-
-  template <class Args>
-  explicit Layer(const Args& a)
-      : rows(a.x.rows()),
-        in(a.x.last()),
-        out(a.weight2.dims[0]),
-        hidden(a.weight2.dims[1]),
-        width(a.weight1.dims[0]),
-        dtype(a.x.dtype),
-        activation(static_cast<Activation>(a.activation)),
-        gated(a.gated != 0),
-        dropout(a.dropout),
-        seed(a.seed),
-        counter(a.counter) {}
-
-  // relu(v) and v have one derivative, and relu(relu(v)) = relu(v): nothing but the hidden rows need be stored.
-  bool stores_hidden() const { return !gated && dropout == 0 && activation == Activation::relu; }
-  int64_t bytes(int64_t elements) const { return elements * static_cast<int64_t>(size_of(dtype)); }
+struct Layer : FeedForward {
+  using FeedForward::FeedForward;
   Status scratch(Context& context, int64_t elements, void** memory) const {
     return context.scratch(static_cast<size_t>(bytes(elements)), memory);
   }
@@ -54,8 +31,6 @@ struct Layer {
 // Rows at a time: bounds the scratch memory, and fills any device many times over.
 constexpr int64_t kRows = 8192;
 
-char* at(const View& view, int64_t bytes) { return view && view.data ? view.as<char>() + bytes : nullptr; }
-
 }  // namespace
 
 Status feed_forward(Context& context, const feed_forward_args& a) {
@@ -66,10 +41,10 @@ Status feed_forward(Context& context, const feed_forward_args& a) {
   if (!in_place) TILEWISE_RETURN_IF_ERROR(l.scratch(context, step * l.hidden, &scratch));
   for (int64_t first = 0; first < l.rows; first += step) {
     const int64_t rows = l.rows - first < step ? l.rows - first : step;
-    char* const stored = at(a.preactivation, l.bytes(first * l.width));
+    char* const stored = l.at(a.preactivation, first * l.width);
     void* const hidden = in_place ? stored : scratch;
     GemmProblem p = l.product(rows, l.width, l.in, first);
-    p.a = {at(a.x, l.bytes(first * l.in)), l.in, 1};
+    p.a = {l.at(a.x, first * l.in), l.in, 1};
     p.b = {a.weight1.data, l.in, 1};
     if (a.bias1) p.epilogue.bias = a.bias1.data, p.epilogue.bias_f32 = a.bias1.dtype == DType::f32;
     if (stored && !in_place) p.epilogue.preactivation = {stored, l.width};
@@ -82,7 +57,7 @@ Status feed_forward(Context& context, const feed_forward_args& a) {
     last.a = {hidden, l.hidden, 1};
     last.b = {a.weight2.data, l.hidden, 1};
     if (a.bias2) last.epilogue.bias = a.bias2.data, last.epilogue.bias_f32 = a.bias2.dtype == DType::f32;
-    last.epilogue.outputs[0] = {at(a.y, l.bytes(first * l.out)), l.out, l.out};
+    last.epilogue.outputs[0] = {l.at(a.y, first * l.out), l.out, l.out};
     TILEWISE_RETURN_IF_ERROR(gemm(context, last));
   }
   return Status::ok();
@@ -99,8 +74,8 @@ Status feed_forward_backward(Context& context, const feed_forward_backward_args&
   if (needs_first || makes_hidden) TILEWISE_RETURN_IF_ERROR(l.scratch(context, step * l.width, &gradient));
   for (int64_t first = 0; first < l.rows; first += step) {
     const int64_t rows = l.rows - first < step ? l.rows - first : step;
-    const char* const dy = at(a.dy, l.bytes(first * l.out));
-    char* const preactivation = at(a.preactivation, l.bytes(first * l.width));
+    const char* const dy = l.at(a.dy, first * l.out);
+    char* const preactivation = l.at(a.preactivation, first * l.width);
     if (needs_first || makes_hidden) {
       GemmProblem p = l.product(rows, l.hidden, l.out, first);
       p.a = {dy, l.out, 1};
@@ -122,9 +97,9 @@ Status feed_forward_backward(Context& context, const feed_forward_backward_args&
     one.rows = rows, one.in = l.in, one.out = l.width;
     one.dtype = l.dtype;
     one.dy[0] = {gradient, l.width, l.width};
-    one.x = at(a.x, l.bytes(first * l.in));
+    one.x = l.at(a.x, first * l.in);
     one.weight = a.weight1.data;
-    one.dx = at(a.dx, l.bytes(first * l.in));
+    one.dx = l.at(a.dx, first * l.in);
     one.dweight = floats(a.dweight1), one.dbias = floats(a.dbias1);
     TILEWISE_RETURN_IF_ERROR(linear_gradient(context, one));
   }
