@@ -441,22 +441,36 @@ export interface QkvArgs {
   x: Tensor
   weight: Tensor
   bias?: Tensor | undefined
+  cosines?: Tensor | undefined
+  sines?: Tensor | undefined
+  positionIds?: Tensor | undefined
+  slots?: Tensor | undefined
+  kCache?: Tensor | undefined
+  vCache?: Tensor | undefined
   q?: Tensor | undefined
   k?: Tensor | undefined
   v?: Tensor | undefined
+  interleaved: number
 }
 
 export function qkv(a: QkvArgs): void {
   const stream = a.x.device.commands
-  let i = stream.begin(7)
+  let i = stream.begin(14)
   const w = stream.words
   w[i++] = 31
   w[i++] = a.x.handle.index
   w[i++] = a.weight.handle.index
   w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
+  w[i++] = a.cosines === undefined ? -1 : a.cosines.handle.index
+  w[i++] = a.sines === undefined ? -1 : a.sines.handle.index
+  w[i++] = a.positionIds === undefined ? -1 : a.positionIds.handle.index
+  w[i++] = a.slots === undefined ? -1 : a.slots.handle.index
+  w[i++] = a.kCache === undefined ? -1 : a.kCache.handle.index
+  w[i++] = a.vCache === undefined ? -1 : a.vCache.handle.index
   w[i++] = a.q === undefined ? -1 : a.q.handle.index
   w[i++] = a.k === undefined ? -1 : a.k.handle.index
   w[i++] = a.v === undefined ? -1 : a.v.handle.index
+  w[i++] = a.interleaved
   stream.end(i)
 }
 
@@ -466,14 +480,18 @@ export interface QkvBackwardArgs {
   dv?: Tensor | undefined
   x: Tensor
   weight: Tensor
+  cosines?: Tensor | undefined
+  sines?: Tensor | undefined
+  positionIds?: Tensor | undefined
   dx?: Tensor | undefined
   dweight?: Tensor | undefined
   dbias?: Tensor | undefined
+  interleaved: number
 }
 
 export function qkvBackward(a: QkvBackwardArgs): void {
   const stream = a.x.device.commands
-  let i = stream.begin(9)
+  let i = stream.begin(13)
   const w = stream.words
   w[i++] = 32
   w[i++] = a.dq === undefined ? -1 : a.dq.handle.index
@@ -481,9 +499,13 @@ export function qkvBackward(a: QkvBackwardArgs): void {
   w[i++] = a.dv === undefined ? -1 : a.dv.handle.index
   w[i++] = a.x.handle.index
   w[i++] = a.weight.handle.index
+  w[i++] = a.cosines === undefined ? -1 : a.cosines.handle.index
+  w[i++] = a.sines === undefined ? -1 : a.sines.handle.index
+  w[i++] = a.positionIds === undefined ? -1 : a.positionIds.handle.index
   w[i++] = a.dx === undefined ? -1 : a.dx.handle.index
   w[i++] = a.dweight === undefined ? -1 : a.dweight.handle.index
   w[i++] = a.dbias === undefined ? -1 : a.dbias.handle.index
+  w[i++] = a.interleaved
   stream.end(i)
 }
 
@@ -1248,13 +1270,13 @@ export const schema = {
   },
   qkv: {
     id: 31,
-    inputs: ['x', 'weight', 'bias'],
+    inputs: ['x', 'weight', 'bias', 'cosines', 'sines', 'positionIds', 'slots'],
     outputs: ['q', 'k', 'v'],
-    accumulated: [],
+    accumulated: ['kCache', 'vCache'],
   },
   qkvBackward: {
     id: 32,
-    inputs: ['dq', 'dk', 'dv', 'x', 'weight'],
+    inputs: ['dq', 'dk', 'dv', 'x', 'weight', 'cosines', 'sines', 'positionIds'],
     outputs: ['dx'],
     accumulated: ['dweight', 'dbias'],
   },

@@ -148,9 +148,21 @@ export function aliasView<S extends Shape, D extends DType>(
   strides: readonly number[],
   offset: number,
 ): Tensor<S, D> {
-  const index = base.device.takeSlot()
-  base.device.commands.view(index, base.handle.index, shape, strides, offset)
-  return new Tensor(base.device, new SlotHandle(base.device, index), shape, base.dtype, strides, offset)
+  return viewOfSlot(base.device, base.handle.index, base.dtype, shape, strides, offset)
+}
+
+/** The same over the memory of a slot that has no tensor. */
+export function viewOfSlot<S extends Shape, D extends DType>(
+  device: Device,
+  slot: number,
+  dtype: D,
+  shape: S,
+  strides: readonly number[],
+  offset: number,
+): Tensor<S, D> {
+  const index = device.takeSlot()
+  device.commands.view(index, slot, shape, strides, offset)
+  return new Tensor(device, new SlotHandle(device, index), shape, dtype, strides, offset)
 }
 
 type Nested = number | boolean | readonly Nested[]

@@ -5,14 +5,21 @@
 #include <utility>
 
 #include "../core/index_error.h"
+#include "../core/qkv.h"
 
 namespace tilewise::TILEWISE_GPU {
 namespace {
 
 constexpr int kRecordsInBlock = 256;
 
-bool reads_indices(Op op) {
+bool reads_indices(Op op, const void* args) {
   switch (op) {
+    case Op::qkv: {
+      const auto& a = *static_cast<const qkv_args*>(args);
+      return a.position_ids || a.slots;
+    }
+    case Op::qkv_backward:
+      return static_cast<bool>(static_cast<const qkv_backward_args*>(args)->position_ids);
     case Op::gather_rows:
     case Op::scatter_rows:
     case Op::embedding:
@@ -49,6 +56,15 @@ Status error_of(const DeviceFault& fault, Op op, const void* args) {
       return which == 0 ? index_error("ids", a.ids, at, a.dtable.dims[0], value)
                         : index_error("position_ids", a.position_ids, at, a.dpositions.dims[0], value);
     }
+    case Op::qkv: {
+      const auto& a = *static_cast<const qkv_args*>(args);
+      return which == 0 ? index_error("position_ids", a.position_ids, at, a.cosines.dims[0], value)
+                        : index_error("slots", a.slots, at, slot_rows(a), value);
+    }
+    case Op::qkv_backward: {
+      const auto& a = *static_cast<const qkv_backward_args*>(args);
+      return index_error("position_ids", a.position_ids, at, a.cosines.dims[0], value);
+    }
     case Op::cross_entropy: {
       const auto& a = *static_cast<const cross_entropy_args*>(args);
       return target_error(at, a.logits.last(), a.ignore_index, value);
@@ -66,7 +82,7 @@ Faults::~Faults() {
 
 Status Faults::begin(Op op, const void* args, bool recording, DeviceFault** record) {
   *record = nullptr;
-  if (!reads_indices(op)) return Status::ok();
+  if (!reads_indices(op, args)) return Status::ok();
   if (free_.empty()) {
     void* block = nullptr;
     TILEWISE_RETURN_IF_CUDA_ERROR("cudaHostAlloc", cudaHostAlloc(&block, kRecordsInBlock * sizeof(DeviceFault), cudaHostAllocDefault));

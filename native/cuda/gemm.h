@@ -1,6 +1,7 @@
 // Matrix products of GPU devices, with what follows them done in the same pass: what launchers of ops fill in. The kernels are in
 // prim/gemm.cuh, compiled once a dtype by the files of gemm/.
 #pragma once
+#include "../core/qkv.h"
 #include "../core/scalar.h"
 #include "cuda.h"
 
@@ -40,6 +41,18 @@ struct GemmOutput {
   void* data = nullptr;
   int64_t ld = 0;
   int64_t end = 0;
+  bool cached = false;  // GemmHeads says which row each row goes to
+};
+
+// What can be done to columns that are heads of attention, by kernels of their own: they turn, and rows go to a cache.
+struct GemmHeads {
+  Rotary rotary;
+  const int32_t* slots = nullptr;  // [m]: rows of the cached outputs, which have slot_rows; a row with a negative one is not kept
+  int64_t slot_rows = 0;
+  DeviceFault* fault = nullptr;  // gets bad positions as the op's first indices, bad slots as its second
+  bool groups = false;           // set by gemm(): the angles of four columns, and the columns they turn with, are aligned groups
+
+  explicit operator bool() const { return rotary.cosines || slots; }
 };
 
 // What is done to a product v, in f32, before it is rounded and stored:
@@ -47,9 +60,9 @@ struct GemmOutput {
 //   derivative  (at.data given) v is the gradient of dropout(activation(at)): the gradient at `at` is stored, gated both halves of it;
 //               hidden = dropout(activation(at)) once more, where wanted
 //   accumulate  outputs += alpha v, in f32
+//   heads       v += bias; pairs of columns turn; rows of cached outputs go where slots say. alpha is 1, and nothing else is asked for.
 // Gated: the product has the columns of the gate, then those of up; `columns` counts one half. Dropout's element index is
-// (first_row + row) * columns + column. What else moves positions, as rotary embeddings do, belongs between the bias and the activation:
-// the tile is staged in shared memory there, so that any column of a row can be reached.
+// (first_row + row) * columns + column.
 struct GemmEpilogue {
   float alpha = 1;
   int32_t columns = 0;
@@ -61,6 +74,7 @@ struct GemmEpilogue {
   GemmBeside at;             // read: a saved preactivation
   GemmBeside hidden;         // written
   GemmBeside residual;       // read
+  GemmHeads heads;
   GemmOutput outputs[3];
   int output_count = 1;
   int64_t batch_stride = 0;  // of outputs[0]
@@ -92,7 +106,7 @@ struct GemmArguments {
   int32_t tiles_m, tiles_n, group;    // tiles are taken `group` rows of tiles at a time
   int32_t splits, k_tiles_per_split;  // the product's depth is cut in `splits` parts, whose sums go to `partials`
   bool tf32;
-  float* partials;  // [batch, splits, m, n], null: one part
+  float* partials;  // [batch, splits, m, n]; null: the sums are finished in their tiles
   GemmOperand a, b;
   GemmSegment segments[2];
   int segment_count;

@@ -20,12 +20,15 @@ struct GemmPlan {
   int group = 1;
   int splits = 1;
   int64_t k_tiles_per_split = 0;
+  bool in_parts = false;  // sums go through memory to a second pass, even if there is one part
 };
 
 // The plan of the least estimated time, by whole waves of blocks. Its unit is what a multiprocessor takes for one stage of a small tile of
 // 16-bit factors, 64 × 64 × 32: about 0.1 µs on a data-centre GPU at half its peak. n: columns of the product; large_allowed: false where
-// only small tiles exist.
-inline GemmPlan plan_gemm(const Gpu& gpu, int64_t m, int64_t n, int64_t k_tiles, int64_t batch, bool large_allowed, bool f32) {
+// only small tiles exist. unit: neighbouring columns, counted from the first, that a tile must hold together to finish them; else the sums
+// take the second pass.
+inline GemmPlan plan_gemm(const Gpu& gpu, int64_t m, int64_t n, int64_t k_tiles, int64_t batch, bool large_allowed, bool f32,
+                          int64_t unit = 1) {
   // A large tile is four small ones, and reads each element from shared memory half as often, which is what bounds small ones.
   constexpr double kLargeTile = 3;
   // Three products at half the rate, on stages half as deep.
@@ -42,8 +45,9 @@ inline GemmPlan plan_gemm(const Gpu& gpu, int64_t m, int64_t n, int64_t k_tiles,
     if (large && !large_allowed) continue;
     GemmPlan plan;
     plan.large = large;
-    plan.tiles_m = ceil_div(m, large ? GemmTiles::kLarge : GemmTiles::kSmall);
-    plan.tiles_n = ceil_div(n, large ? GemmTiles::kLarge : GemmTiles::kSmall);
+    const int tile = large ? GemmTiles::kLarge : GemmTiles::kSmall;
+    plan.tiles_m = ceil_div(m, tile);
+    plan.tiles_n = ceil_div(n, tile);
     const int64_t tiles = batch * plan.tiles_m * plan.tiles_n;
     for (int64_t splits = 1; splits <= kMostSplits; ++splits) {
       plan.k_tiles_per_split = ceil_div(k_tiles, splits);
@@ -52,7 +56,8 @@ inline GemmPlan plan_gemm(const Gpu& gpu, int64_t m, int64_t n, int64_t k_tiles,
       const auto waves = static_cast<double>(ceil_div(tiles * plan.splits, processors));
       const double turn = std::fmax(waves * (large ? kLargeTile : 1) * stage, kLatency);
       double time = turn * (static_cast<double>(plan.k_tiles_per_split) + kEnds);
-      if (plan.splits > 1) time += kLaunch + kPartialsByte * 8 * static_cast<double>(batch * m * n * plan.splits);
+      plan.in_parts = plan.splits > 1 || tile % unit != 0;
+      if (plan.in_parts) time += kLaunch + kPartialsByte * 8 * static_cast<double>(batch * m * n * plan.splits);
       if (time < least) least = time, best = plan;
       if (tiles * splits >= 2 * processors) break;  // more parts only cost
     }

@@ -8,6 +8,7 @@ import { device, type FloatDType } from '../../lib/index.ts'
 import { feedForward } from '../../lib/ops/feedForward.ts'
 import { linear } from '../../lib/ops/linear.ts'
 import { matmul } from '../../lib/ops/matmul.ts'
+import { qkv } from '../../lib/ops/qkv.ts'
 import { testDevices } from '../devices.ts'
 import { scope, type Tensor, tensor } from './surface.ts'
 
@@ -72,6 +73,25 @@ describe.runIf(testDevices.some(({ name }) => name === 'simt'))('tiles without c
     )
     expectIdeal(kernels, 'gemm_large_kk')
   })
+
+  for (const interleaved of [false, true])
+    it(`with heads that turn${interleaved ? ', interleaved' : ''}`, async () => {
+      const kernels = await count(numbers =>
+        qkv(
+          numbers('bf16', 256, 32),
+          numbers('bf16', 256, 32),
+          numbers('bf16', 256),
+          { q: [2, 64], k: [1, 64], v: [1, 64] },
+          { rotary: { cosines: numbers('f32', 256, 32), sines: numbers('f32', 256, 32), interleaved } },
+        ),
+      )
+      const counted = kernels.gemm_large_heads ?? kernels.gemm_small_heads
+      if (counted === undefined) throw new Error(`no kernel of heads, but ${Object.keys(kernels).join(', ')}`)
+      expect(counted.sharedWavefronts, 'wavefronts of shared memory').toBe(counted.sharedIdeal)
+      expect(counted.storeSectors * 32, 'sectors written').toBe(counted.storeBytes)
+      // Both columns of a pair read the angle.
+      expect(counted.loadSectors * 32, 'sectors read').toBeLessThan(counted.loadBytes)
+    })
 
   it('gated', async () => {
     const kernels = await count(numbers =>

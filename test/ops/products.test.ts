@@ -6,7 +6,7 @@ import { qkv as native } from '../../lib/native.generated.ts'
 import { feedForward } from '../../lib/ops/feedForward.ts'
 import { linear } from '../../lib/ops/linear.ts'
 import { matmul } from '../../lib/ops/matmul.ts'
-import { qkv } from '../../lib/ops/qkv.ts'
+import { type CacheOptions, type Projections, qkv, type RotaryOptions } from '../../lib/ops/qkv.ts'
 import { testDevices } from '../devices.ts'
 import { noGrad, scope, Tensor, tensor } from './surface.ts'
 
@@ -50,6 +50,10 @@ describe('errors', () => {
       () => qkv(zeros(4, 8), zeros(16, 8), undefined, { q: [2, 4], k: [2, 4], v: [2, 4] }),
     ],
     ['[qkv] q must be [heads, headDim], two positive integers, is [2, 0]', () => qkv(zeros(4, 8), zeros(8, 8), undefined, { q: [2, 0] })],
+    [
+      '[qkv] x must have at most 5 dimensions, is [1, 1, 1, 1, 1, 8]',
+      () => qkv(zeros(1, 1, 1, 1, 1, 8), zeros(8, 8), undefined, { q: [2, 4] }),
+    ],
     ['[qkv] bias must be [8], is [9]', () => qkv(zeros(4, 8), zeros(8, 8), zeros(9), { q: [2, 4] })],
     ['[feedForward] weight1 must be [*, 8], is [6, 9]', () => feedForward(zeros(4, 8), zeros(6, 9), undefined, zeros(8, 6), undefined)],
     ['[feedForward] weight2 must be [*, 6], is [8, 5]', () => feedForward(zeros(4, 8), zeros(6, 8), undefined, zeros(8, 5), undefined)],
@@ -70,6 +74,53 @@ describe('errors', () => {
     ['[matmul] b must broadcast with a: shapes [2] and [3] differ at dimension -1', () => matmul(zeros(2, 4, 3), zeros(3, 3, 4))],
     ['[matmul] a and b must have dimensions, are [] and [3, 3]', () => matmul(zeros(), zeros(3, 3))],
     ['[matmul] b must have dtype f32, is i32', () => matmul(zeros(2, 3), zeros(3, 3).cast('i32'))],
+  ]
+  for (const [message, call] of cases) it(message, () => scope(() => expect(call).toThrow(message)))
+})
+
+describe('errors of rotary positions and caches', () => {
+  const both = { q: [2, 4], k: [2, 4], v: [2, 4] } as const
+  const turn = (rotary: Partial<RotaryOptions>, projections: Projections = both, x = zeros(3, 5, 8)) =>
+    qkv(x, zeros(24, 8), undefined, projections, { rotary: { cosines: zeros(5, 2), sines: zeros(5, 2), ...rotary } })
+  const append = (cache: Partial<CacheOptions>, projections: Projections = both, x = zeros(3, 5, 8)) =>
+    qkv(x, zeros(24, 8), undefined, projections, { cache: { k: zeros(20, 2, 4), v: zeros(20, 2, 4), slots: i32(15), ...cache } })
+  const i32 = (...shape: number[]) => zeros(...shape).cast('i32')
+  const cases: [string, () => unknown][] = [
+    ['[qkv] rotary.cosines must be a Tensor, is number', () => turn({ cosines: 1 as unknown as Tensor })],
+    ['[qkv] rotary.cosines must be [*, *], is [5]', () => turn({ cosines: zeros(5) })],
+    ['[qkv] rotary.sines must be [5, 2], is [5, 1]', () => turn({ sines: zeros(5, 1) })],
+    ['[qkv] rotary.sines must have dtype f32, is bf16', () => turn({ sines: zeros(5, 2).cast('bf16') })],
+    ['[qkv] rotary.cosines must not require a gradient: there is none', () => turn({ cosines: zeros(5, 2).requireGrad() })],
+    [
+      '[qkv] rotary.cosines must have from 1 to 2 columns, one for two columns of a head of 4, is [5, 3]',
+      () => turn({ cosines: zeros(5, 3), sines: zeros(5, 3) }),
+    ],
+    [
+      '[qkv] rotary.cosines must have at least 5 rows, as x [3, 5, 8] is long, has 4',
+      () => turn({ cosines: zeros(4, 2), sines: zeros(4, 2) }),
+    ],
+    ['[qkv] rotary.positionIds must have dtype i32, is f32', () => turn({ positionIds: zeros(5) })],
+    [
+      '[qkv] rotary.positionIds must have the last dimensions of [3, 5], those of x without its features, is [3]',
+      () => turn({ positionIds: i32(3) }),
+    ],
+    ['[qkv] q or k must be projected where rotary is given', () => turn({}, { v: [6, 4] })],
+    ['[qkv] q and k must have one headDim where rotary is given, have 4 and 8', () => turn({}, { q: [2, 4], k: [1, 8], v: [2, 4] })],
+    ['[qkv] cache.slots must have dtype i32, is f32', () => append({ slots: zeros(15) })],
+    ['[qkv] cache.slots must be [15], one for each row of x [3, 5, 8], is [5]', () => append({ slots: i32(5) })],
+    ['[qkv] cache.k must be a Tensor, is undefined', () => append({ k: undefined })],
+    ['[qkv] cache.v must not be given where v is not projected', () => append({}, { q: [4, 4], k: [2, 4] })],
+    ['[qkv] k or v must be projected where cache is given', () => append({}, { q: [6, 4] })],
+    ['[qkv] cache.k must be [..., 2, 4], rows of the heads of k, is [20, 4, 2]', () => append({ k: zeros(20, 4, 2) })],
+    ['[qkv] cache.k must be [..., 2, 4], rows of the heads of k, is [2, 4]', () => append({ k: zeros(2, 4) })],
+    ['[qkv] cache.k must have dtype f32, is bf16', () => append({ k: zeros(20, 2, 4).cast('bf16') })],
+    ['[qkv] cache.k must be contiguous, has strides [4, 80, 1]', () => append({ k: zeros(2, 20, 4).transpose(0, 1) })],
+    ['[qkv] cache.k must not require a gradient: it is written in place', () => append({ k: zeros(20, 2, 4).requireGrad() })],
+    ['[qkv] cache.v must have 20 rows as cache.k has, has 21', () => append({ v: zeros(3, 7, 2, 4) })],
+    [
+      '[qkv] cache must not be given where a gradient is recorded: none flows through it, use noGrad',
+      () => append({}, both, zeros(3, 5, 8).requireGrad()),
+    ],
   ]
   for (const [message, call] of cases) it(message, () => scope(() => expect(call).toThrow(message)))
 })
@@ -112,6 +163,8 @@ describe('qkv', () => {
       ])
     }))
 
+  const absent = { cosines: undefined, sines: undefined, positionIds: undefined, slots: undefined, kCache: undefined, vCache: undefined }
+  const plain = { ...absent, interleaved: 0 }
   for (const { name, device } of testDevices)
     it(`writes q, k and v to tensors of their own, as to one · ${name}`, () =>
       scope(async () => {
@@ -127,10 +180,53 @@ describe('qkv', () => {
           const packed = qkv(x, weight, undefined, { q: [1, q], k: [1, k], v: [1, v] })
           const own = { q: tensor(numbers(11 * q), [11, 1, q], { device }), k: tensor(numbers(11 * k), [11, 1, k], { device }) }
           const apart = { ...own, v: tensor(numbers(11 * v), [11, 1, v], { device }) }
-          native({ x, weight, bias: undefined, ...apart })
+          native({ x, weight, bias: undefined, ...apart, ...plain })
           for (const part of ['q', 'k', 'v'] as const) expect(await apart[part].read()).toEqual(await packed[part].read())
         }
       }))
+
+  for (const { name, device } of testDevices)
+    it(`names the place and the value of a bad position or slot · ${name}`, () =>
+      scope(async () => {
+        const on = { device }
+        const i32 = (...values: number[]) => tensor(Int32Array.from(values), [values.length], on)
+        const [x, weight] = [ones([3, 8], on), ones([24, 8], on)]
+        const sizes = { q: [2, 4], k: [2, 4], v: [2, 4] } as const
+        const table = ones([5, 2], on)
+        const at = (...ids: number[]) => ({ cosines: table, sines: table, positionIds: i32(...ids) })
+        const bad = 'position_ids[1] must be from 0 to 4, is 5'
+        await expect(qkv(x, weight, undefined, sizes, { rotary: at(4, 5, -1) }).q.read()).rejects.toThrow(bad)
+        await expect(qkv(x, weight, undefined, sizes, { rotary: at(4, 0, -1) }).k.read()).rejects.toThrow('position_ids[2]')
+        const leaf = ones([24, 8], on).requireGrad()
+        qkv(x, leaf, undefined, sizes, { rotary: at(4, 5, 0) })
+          .q.sum()
+          .backward()
+        await expect(leaf.grad?.read()).rejects.toThrow(bad)
+        const [k, v] = [ones([2, 3, 2, 4], on), ones([6, 2, 4], on)]
+        const { q } = qkv(x, weight, undefined, sizes, { cache: { k, v, slots: i32(-3, 6, 2) } })
+        await expect(q.read()).rejects.toThrow('slots[1] must be from 0 to 5, is 6')
+        expect(await x.read()).toEqual(new Float32Array(24).fill(1))
+      }))
+
+  it('turns by the angles that it is told', () =>
+    scope(async () => {
+      // One head of four columns 1, 2, 3, 4: a quarter turn, and no turn.
+      const x = tensor([[1], [1]])
+      const weight = tensor([[1], [2], [3], [4]])
+      const [cosines, sines] = [
+        tensor([
+          [0, 1],
+          [1, 0],
+        ]),
+        tensor([
+          [1, 0],
+          [0, 1],
+        ]),
+      ]
+      const run = (interleaved: boolean) => qkv(x, weight, undefined, { q: [1, 4] }, { rotary: { cosines, sines, interleaved } }).q.read()
+      expect(Array.from(await run(false))).toEqual([-3, 2, 1, 4, 1, -4, 3, 2])
+      expect(Array.from(await run(true))).toEqual([-2, 1, 3, 4, 1, 2, -4, 3])
+    }))
 
   it('counts an output that no gradient reaches as zero', () =>
     scope(async () => {

@@ -116,6 +116,13 @@ describe('products', () => {
     tw.qkv(narrow, packed, undefined, { q: [16, 64] })
     // @ts-expect-error 512 is not 1024
     tw.qkv(x, packed, row, { q: [16, 64] })
+    const { cosines, sines } = tw.rotaryTables({ dim: 64, length: 16 })
+    const heads = { q: [8, 64], k: [4, 64], v: [4, 64] } as const
+    expectTypeOf(tw.qkv(x, packed, undefined, heads, { rotary: { cosines, sines } }).k).toEqualTypeOf<Tensor<[8, 16, 4, 64]>>()
+    const cache = { k: packed, v: packed, slots: packed }
+    expectTypeOf(tw.qkv(x, packed, undefined, heads, { cache }).q).toEqualTypeOf<Tensor<[8, 16, 8, 64]>>()
+    // @ts-expect-error k went to the cache
+    tw.qkv(x, packed, undefined, heads, { cache }).k
   })
 })
 

@@ -71,15 +71,21 @@ Status gemm(Context& context, GemmProblem p) {
   if (e.columns == 0) e.columns = static_cast<int32_t>(p.n);
   e.output_f32 = e.output_f32 || e.accumulate;
   e.vectors = groups_are_aligned(p);
+  const Rotary& rotary = e.heads.rotary;
+  e.heads.groups = rotary.cosines && rotary.head % 4 == 0 && rotary.pairs % (rotary.interleaved ? 2 : 4) == 0 &&
+                   aligned16(rotary.cosines) && aligned16(rotary.sines);
   // The kernels know what their layouts are for; what else is asked of one goes to the kernel that knows all.
   const bool forward = e.bias || e.preactivation.data || e.residual.data || e.activation != Activation::none || e.output_count > 1;
-  const bool known = e.at.data      ? variant.a == Major::k && variant.b == Major::line
+  const bool known = e.heads        ? variant.a == Major::k && variant.b == Major::k
+                     : e.at.data    ? variant.a == Major::k && variant.b == Major::line
                      : e.accumulate ? variant.a == Major::line && variant.b == Major::line
                                     : !(forward || e.gated) || (variant.a == Major::k && variant.b == Major::k);
   if (!known) variant.a = variant.b = Major::neither;
 
   const int64_t k_tiles = ceil_div(p.k, depth);
-  const GemmPlan plan = plan_gemm(gpu, p.m, p.n, k_tiles, p.batch.count, variant.a != Major::neither, p.dtype == DType::f32);
+  // Columns that turn with each other are at most a head apart, and neighbours in one group of four where heads are even.
+  const int64_t unit = !rotary.cosines || (rotary.interleaved && rotary.head % 2 == 0) ? 1 : rotary.head;
+  const GemmPlan plan = plan_gemm(gpu, p.m, p.n, k_tiles, p.batch.count, variant.a != Major::neither, p.dtype == DType::f32, unit);
   variant.large = plan.large;
   if (plan.tiles_m * plan.tiles_n * plan.splits * p.batch.count > 0x7fffffff) return unsupported("a matrix product of so many tiles");
   GemmArguments g;
@@ -88,7 +94,7 @@ Status gemm(Context& context, GemmProblem p) {
   g.splits = plan.splits, g.k_tiles_per_split = static_cast<int32_t>(plan.k_tiles_per_split);
   g.tf32 = gpu.tf32;
   g.partials = nullptr;
-  if (plan.splits > 1) {
+  if (plan.in_parts) {
     void* memory = nullptr;
     const auto parts = static_cast<size_t>(p.batch.count * plan.splits);
     TILEWISE_RETURN_IF_ERROR(context.scratch(parts * static_cast<size_t>(p.m * p.n) * sizeof(float), &memory));

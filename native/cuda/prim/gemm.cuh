@@ -2,6 +2,7 @@
 // double-buffered in registers, the finished tile staged in shared memory so that the epilogue reads and writes whole rows.
 #pragma once
 #include "gemm_epilogue.cuh"
+#include "gemm_heads.cuh"
 #include "gemm_load.cuh"
 
 namespace tilewise::TILEWISE_GPU {
@@ -161,14 +162,15 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kMinBlocks) gemm_kerne
   const int groups = (halved ? Shape::kN / 2 : Shape::kN) / kGroup;
   const int column = threadIdx.x % groups * kGroup, step = Shape::kThreads / groups;
   if (first_n + column >= (halved || e.at.data ? e.columns : g.n)) return;
-  using Finish = GemmFinish<T, features>;
+  using Finish = std::conditional_t<features == kHeads, HeadsFinish<T>, GemmFinish<T, features>>;
+  const Finish finish(e, place.batch, first_n + column);
 #pragma unroll 1
   for (int first = threadIdx.x / groups; first < Shape::kM; first += kAhead * step) {
     typename Finish::Read ahead[kAhead];
     if (!g.partials) {
 #pragma unroll
       for (int i = 0; i < kAhead; ++i)
-        if (first_m + first + i * step < g.m) ahead[i] = Finish::read(e, place.batch, first_m + first + i * step, first_n + column);
+        if (first_m + first + i * step < g.m) ahead[i] = finish.read(first_m + first + i * step);
     }
 #pragma unroll 1
     for (int i = 0; i < kAhead; ++i) {
@@ -188,7 +190,16 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kMinBlocks) gemm_kerne
       for (int j = 1; j < kAhead; ++j)
 #pragma unroll
         for (int w = 0; w < Finish::kReadWords; ++w) beside.word[w] = i == j ? ahead[j].word[w] : beside.word[w];
-      Finish::finish(e, place.batch, first_m + row, first_n + column, v.data, up.data, beside);
+      if constexpr (features == kHeads) {
+        if (finish.turns == Turns::by_groups) {
+          up = load_shared<kGroup>(tile + staged<Shape::kN>(row, finish.partner[0] - first_n));
+        } else if (finish.turns == Turns::apart) {
+#pragma unroll
+          for (int j = 0; j < kGroup; ++j)
+            if (finish.partner[j] >= 0) up[j] = load_shared(tile + staged<Shape::kN>(row, finish.partner[j] - first_n))[0];
+        }
+      }
+      finish.finish(first_m + row, v.data, up.data, beside);
     }
   }
 }
@@ -196,31 +207,43 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kMinBlocks) gemm_kerne
 constexpr int kSumThreads = 256;
 
 // The second pass of a product in parts: their sum in order, then the epilogue. A thread a group of columns.
-template <class T>
+template <class T, int features>
 __global__ void __launch_bounds__(kSumThreads) gemm_sum_parts(const __grid_constant__ GemmArguments g) {
   const GemmEpilogue& e = g.epilogue;
-  const int64_t groups = (e.columns + kGroup - 1) / kGroup;
-  const int64_t index = int64_t{blockIdx.x} * kSumThreads + threadIdx.x;
-  const int64_t row = index / groups % g.m, batch = index / groups / g.m;
+  const uint32_t groups = static_cast<uint32_t>(e.columns + kGroup - 1) / kGroup;
+  const uint32_t index = blockIdx.x * kSumThreads + threadIdx.x;  // launch_gemm() checks that it is one: 64-bit division is a call
+  const uint32_t line = index / groups;
+  const int64_t row = line % static_cast<uint32_t>(g.m), batch = line / static_cast<uint32_t>(g.m);
   if (batch >= g.batch.count) return;
   const int column = static_cast<int>(index % groups) * kGroup, n = e.columns - column;
   const bool vectors = g.n % kGroup == 0 && e.columns % kGroup == 0, halved = e.gated && !e.at.data;
-  using Finish = GemmFinish<T, kForward | kDerivative | kAccumulate>;
-  const auto beside = Finish::read(e, batch, row, column);
+  using Finish = std::conditional_t<features == kHeads, HeadsFinish<T>, GemmFinish<T, features>>;
+  const Finish finish(e, batch, column);
+  const auto beside = finish.read(row);
   float v[kGroup] = {}, up[kGroup] = {};
 #pragma unroll 4
   for (int split = 0; split < g.splits; ++split) {
-    const float* from = g.partials + ((batch * g.splits + split) * g.m + row) * g.n + column;
-    const auto part = load_group(from, n, vectors);
+    const float* const sums = g.partials + ((batch * g.splits + split) * g.m + row) * g.n;
+    const auto part = load_group(sums + column, n, vectors);
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) v[i] += part[i];
-    if (halved) {
-      const auto other = load_group(from + e.columns, n, vectors);
+    if constexpr (features == kHeads) {
+      if (finish.turns == Turns::by_groups) {
+        const auto other = load_group(sums + finish.partner[0], kGroup, vectors);
+#pragma unroll
+        for (int i = 0; i < kGroup; ++i) up[i] += other[i];
+      } else if (finish.turns == Turns::apart) {
+#pragma unroll
+        for (int i = 0; i < kGroup; ++i)
+          if (finish.partner[i] >= 0) up[i] += load_float(sums + finish.partner[i]);
+      }
+    } else if (halved) {
+      const auto other = load_group(sums + column + e.columns, n, vectors);
 #pragma unroll
       for (int i = 0; i < kGroup; ++i) up[i] += other[i];
     }
   }
-  Finish::finish(e, batch, row, column, v, up, beside);
+  finish.finish(row, v, up, beside);
 }
 
 template <class Shape, Major a, Major b, int features>
@@ -231,33 +254,40 @@ Status launch_gemm_kernel(const Gpu& gpu, const char* name, const GemmArguments&
                 gemm_kernel<Shape, a, b, features>, g);
 }
 
-// Every kernel of one dtype. Each layout knows what its products are for: x W^T is forward, dy W goes back through an activation, dy^T x
-// accumulates.
+// Every kernel of one dtype. Each layout knows what its products are for: x W^T is forward, or that of heads, dy W goes back through an
+// activation, dy^T x accumulates.
 template <class T, class Large, class Small>
 Status launch_gemm(const Gpu& gpu, const GemmVariant& variant, const GemmArguments& g) {
-  GemmArguments arguments = g;
-  if (g.splits == 1) arguments.partials = nullptr;
+  const bool heads = static_cast<bool>(g.epilogue.heads);
   const auto run = [&]() -> Status {
+    if (heads)
+      return variant.a == Major::neither
+                 ? launch_gemm_kernel<typename Small::template WithBlocks<2>, Major::neither, Major::neither, kHeads>(
+                       gpu, "gemm_elements_heads", g)
+             : variant.large ? launch_gemm_kernel<Large, Major::k, Major::k, kHeads>(gpu, "gemm_large_heads", g)
+                             : launch_gemm_kernel<Small, Major::k, Major::k, kHeads>(gpu, "gemm_small_heads", g);
     if (variant.a == Major::neither)  // values that wait in registers leave room for fewer blocks
       return launch_gemm_kernel<typename Small::template WithBlocks<2>, Major::neither, Major::neither,
-                                kForward | kDerivative | kAccumulate>(gpu, "gemm_elements", arguments);
+                                kForward | kDerivative | kAccumulate>(gpu, "gemm_elements", g);
     if (variant.a == Major::k && variant.b == Major::k)
-      return variant.large ? launch_gemm_kernel<Large, Major::k, Major::k, kForward>(gpu, "gemm_large_kk", arguments)
-                           : launch_gemm_kernel<Small, Major::k, Major::k, kForward>(gpu, "gemm_small_kk", arguments);
+      return variant.large ? launch_gemm_kernel<Large, Major::k, Major::k, kForward>(gpu, "gemm_large_kk", g)
+                           : launch_gemm_kernel<Small, Major::k, Major::k, kForward>(gpu, "gemm_small_kk", g);
     if (variant.a == Major::k)
-      return variant.large ? launch_gemm_kernel<Large, Major::k, Major::line, kDerivative>(gpu, "gemm_large_kn", arguments)
-                           : launch_gemm_kernel<Small, Major::k, Major::line, kDerivative>(gpu, "gemm_small_kn", arguments);
+      return variant.large ? launch_gemm_kernel<Large, Major::k, Major::line, kDerivative>(gpu, "gemm_large_kn", g)
+                           : launch_gemm_kernel<Small, Major::k, Major::line, kDerivative>(gpu, "gemm_small_kn", g);
     if (variant.b == Major::line)
-      return variant.large ? launch_gemm_kernel<Large, Major::line, Major::line, kAccumulate>(gpu, "gemm_large_mn", arguments)
-                           : launch_gemm_kernel<Small, Major::line, Major::line, kAccumulate>(gpu, "gemm_small_mn", arguments);
-    return variant.large ? launch_gemm_kernel<Large, Major::line, Major::k, 0>(gpu, "gemm_large_mk", arguments)
-                         : launch_gemm_kernel<Small, Major::line, Major::k, 0>(gpu, "gemm_small_mk", arguments);
+      return variant.large ? launch_gemm_kernel<Large, Major::line, Major::line, kAccumulate>(gpu, "gemm_large_mn", g)
+                           : launch_gemm_kernel<Small, Major::line, Major::line, kAccumulate>(gpu, "gemm_small_mn", g);
+    return variant.large ? launch_gemm_kernel<Large, Major::line, Major::k, 0>(gpu, "gemm_large_mk", g)
+                         : launch_gemm_kernel<Small, Major::line, Major::k, 0>(gpu, "gemm_small_mk", g);
   };
   TILEWISE_RETURN_IF_ERROR(run());
-  if (g.splits == 1) return Status::ok();
+  if (!g.partials) return Status::ok();
   const int64_t groups = g.batch.count * g.m * ((g.epilogue.columns + kGroup - 1) / kGroup);
+  if (groups > 0xffffffffu - kSumThreads) return unsupported("the sum in parts of " + std::to_string(groups) + " groups of columns");
   const auto blocks = static_cast<unsigned>((groups + kSumThreads - 1) / kSumThreads);
-  return launch(gpu, LaunchShape{"gemm_sum_parts", dim3(blocks), dim3(kSumThreads)}, gemm_sum_parts<T>, g);
+  return launch(gpu, LaunchShape{heads ? "gemm_sum_heads" : "gemm_sum_parts", dim3(blocks), dim3(kSumThreads)},
+                heads ? gemm_sum_parts<T, kHeads> : gemm_sum_parts<T, kForward | kDerivative | kAccumulate>, g);
 }
 
 }  // namespace tilewise::TILEWISE_GPU

@@ -9,6 +9,8 @@ namespace tilewise::TILEWISE_GPU {
 
 // Sets of features, to be joined by |.
 constexpr int kForward = 1, kDerivative = 2, kAccumulate = 4;
+// What GemmHeads asks for, by itself: gemm_heads.cuh.
+constexpr int kHeads = 8;
 
 // The factors of dropout for four elements from `element` on: 1 / (1 - p), or 0 with `kept` false.
 struct DropoutGroup {
@@ -37,9 +39,17 @@ struct DropoutGroup {
   }
 };
 
+// For a group of columns that a thread takes down the rows.
 template <class T, int features>
 class GemmFinish {
+  const GemmEpilogue& e;
+  const int64_t batch;
+  const int column;  // the first
+
  public:
+  __device__ __forceinline__ GemmFinish(const GemmEpilogue& epilogue, int64_t batch_index, int first)
+      : e(epilogue), batch(batch_index), column(first) {}
+
   // What is read beside a group, as bare words, so that a kernel can ask for those of several rows before it needs the first.
   static constexpr int kReadWords = features & kDerivative                                                 ? 2 * static_cast<int>(sizeof(T))
                                     : (features & kForward && sizeof(T) == 2) && !(features & kAccumulate) ? 2
@@ -48,7 +58,7 @@ class GemmFinish {
     uint32_t word[kReadWords];
   };
 
-  static __device__ __forceinline__ Read read(const GemmEpilogue& e, int64_t batch, int64_t row, int column) {
+  __device__ __forceinline__ Read read(int64_t row) const {
     Read out{};
     const int n = e.columns - column;
     if constexpr (bool(features & kAccumulate)) {
@@ -78,9 +88,8 @@ class GemmFinish {
     return out;
   }
 
-  // v: the product's columns from `column` on; up: those of the other half, where the product is gated.
-  static __device__ __forceinline__ void finish(const GemmEpilogue& e, int64_t batch, int64_t row, int column, float (&v)[kGroup],
-                                                float (&up)[kGroup], const Read& read) {
+  // v: the product's columns; up: those of the other half, where the product is gated.
+  __device__ __forceinline__ void finish(int64_t row, float (&v)[kGroup], float (&up)[kGroup], const Read& read) const {
     const int n = e.columns - column;
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) v[i] *= e.alpha;
