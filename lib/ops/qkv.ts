@@ -67,24 +67,30 @@ function columnsOf(name: Name, size: Size | undefined): number {
 }
 
 /** x's shape with heads in place of its features. */
-function headShape(shape: Shape, [heads, headDim]: Size): number[] {
-  const result = withLast(shape, heads)
-  result.push(headDim)
+function headShape(shape: Shape, size: Size): number[] {
+  const last = shape.length
+  const result = new Array<number>(last + 1)
+  for (let i = 0; i < last - 1; i++) result[i] = shape[i] as number
+  result[last - 1] = size[0]
+  result[last] = size[1]
   return result
 }
 
-/** The strides of heads of `shape` in packed rows of `width`. */
-function headStrides(shape: Shape, width: number): number[] {
-  const last = shape.length - 1
+/** A view of packed rows [..., width] in the memory of a slot: heads from column `start` on. `like`: an earlier one, whose shape is shared if it fits. */
+function part(x: Tensor, slot: number, size: Size, width: number, start: number, like: Tensor | undefined): Tensor {
+  const last = x.rank
+  if (like !== undefined && like.shape[last - 1] === size[0] && like.shape[last] === size[1])
+    return viewOfSlot(x.device, slot, x.dtype, like.shape, like.strides, start)
+  const shape = headShape(x.shape, size)
   const strides = new Array<number>(last + 1)
   strides[last] = 1
-  strides[last - 1] = shape[last] as number
+  strides[last - 1] = size[1]
   let step = width
   for (let i = last - 2; i >= 0; i--) {
     strides[i] = step
     step *= shape[i] as number
   }
-  return strides
+  return viewOfSlot(x.device, slot, x.dtype, shape, strides, start)
 }
 
 function checkRotary(x: Tensor, { q, k }: Projections, rotary: RotaryOptions): void {
@@ -256,18 +262,9 @@ export const qkvOp = defineOp('qkv', {
     // One buffer for all, so that they are one product. It needs no tensor of its own.
     const packed = device.takeSlot()
     device.commands.allocate(packed, dtype, withLast(x.shape, width), id) // [..., R]
-    let last: Tensor | undefined
-    const part = (size: Size, offset: number): Tensor => {
-      // Equal heads, as most are, share their shape and strides.
-      const like = last !== undefined && last.shape[last.rank - 2] === size[0] && last.shape[last.rank - 1] === size[1]
-      const shape = like ? (last as Tensor).shape : headShape(x.shape, size)
-      const strides = like ? (last as Tensor).strides : headStrides(shape, width)
-      last = viewOfSlot(device, packed, dtype, shape, strides, offset) as Tensor
-      return last
-    }
-    if (q !== undefined) args.q = part(q, 0)
-    if (k !== undefined) args.k = part(k, qColumns)
-    if (v !== undefined) args.v = part(v, qColumns + kColumns)
+    if (q !== undefined) args.q = part(x, packed, q, width, 0, undefined)
+    if (k !== undefined) args.k = part(x, packed, k, width, qColumns, args.q)
+    if (v !== undefined) args.v = part(x, packed, v, width, qColumns + kColumns, args.k ?? args.q)
     device.freeSlot(packed)
     return args
   },
