@@ -11,6 +11,7 @@ import { testDevices } from '../devices.ts'
 import { noGrad, scope, Tensor, tensor } from './surface.ts'
 
 const zeros = (...shape: number[]) => ones(shape)
+const zerosOn = (device: (typeof testDevices)[0]['device'], size: number) => tensor(new Float32Array(size), [size], { device })
 
 function argumentsOf(op: string, call: () => unknown): Record<string, unknown> {
   let seen: Record<string, unknown> = {}
@@ -206,6 +207,41 @@ describe('qkv', () => {
         const { q } = qkv(x, weight, undefined, sizes, { cache: { k, v, slots: i32(-3, 6, 2) } })
         await expect(q.read()).rejects.toThrow('slots[1] must be from 0 to 5, is 6')
         expect(await x.read()).toEqual(new Float32Array(24).fill(1))
+      }))
+
+  for (const { name, device } of testDevices)
+    it(`appends to a cache that starts anywhere, and leaves what lies around it · ${name}`, () =>
+      scope(async () => {
+        const numbers = (...shape: number[]) =>
+          tensor(
+            Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i * i)),
+            shape,
+            { device },
+          )
+        const [x, weight] = [numbers(5, 16), numbers(24, 16)]
+        const { q, k, v } = qkv(x, weight, undefined, { q: [1, 8], k: [1, 8], v: [1, 8] })
+        const rows = 7
+        const slots = tensor(Int32Array.from([6, 0, -1, 3, 4]), [5], { device })
+        const held = () => zerosOn(device, rows * 8 + 2)
+        const [kHeld, vHeld] = [held(), held()]
+        const inside = (x: Tensor) => x.slice(0, 1, rows * 8 + 1).reshape([rows, 1, 8])
+        const made = qkv(
+          x,
+          weight,
+          undefined,
+          { q: [1, 8], k: [1, 8], v: [1, 8] },
+          { cache: { k: inside(kHeld), v: inside(vHeld), slots } },
+        )
+        expect(await made.q.read()).toEqual(await q.read())
+        for (const [cache, wanted] of [
+          [kHeld, k],
+          [vHeld, v],
+        ] as const) {
+          const expected = new Float32Array(rows * 8 + 2)
+          const all = await wanted.read()
+          for (const [n, slot] of [6, 0, -1, 3, 4].entries()) if (slot >= 0) expected.set(all.subarray(n * 8, n * 8 + 8), 1 + slot * 8)
+          expect(await cache.read()).toEqual(expected)
+        }
       }))
 
   it('turns by the angles that it is told', () =>
