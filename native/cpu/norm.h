@@ -2,7 +2,7 @@
 #pragma once
 #include <cmath>
 
-#include "../core/random.h"
+#include "dropout.h"
 #include "elementwise.h"
 #include "rows.h"
 
@@ -17,9 +17,6 @@ struct NormDropout {
     random::dropout_mask(seed, counter, static_cast<uint64_t>(first), n, p, 1.0f / (1.0f - p), mask);
   }
 };
-
-// x by its factor of the mask: what is dropped is 0, also where it was not finite.
-inline __attribute__((always_inline)) float kept(float factor, float x) { return random::value_if(factor != 0.0f, factor * x); }
 
 // RMS norm has no bias and no mean: absent views.
 struct NormForward {

@@ -272,3 +272,17 @@ describe('qkv', () => {
       expect(Array.from((await weight.grad?.read()) as Float32Array)).toEqual([...Array(24).fill(0), ...Array(12).fill(5)])
     }))
 })
+
+describe('dropout between the products', () => {
+  for (const { name, device } of testDevices)
+    for (const gated of [false, true])
+      it(`makes 0 of infinite hidden rows${gated ? ', gated' : ''}, on ${name}`, () =>
+        scope(async () => {
+          const x = tensor(new Float32Array(3 * 8).fill(Number.POSITIVE_INFINITY), [3, 8], { device }).requireGrad()
+          const weight1 = ones([gated ? 64 : 32, 8], { device })
+          const y = feedForward(x, weight1, undefined, ones([8, 32], { device }), undefined, { activation: 'relu', gated, dropout: 1 })
+          y.backward(ones([3, 8], { device }))
+          expect(new Set(await y.read())).toEqual(new Set([0]))
+          expect(new Set(await x.grad!.read())).toEqual(new Set([0]))
+        }))
+})

@@ -1,6 +1,6 @@
 // y = dropout(act(x W1^T + b1)) W2^T + b2, and the gated form with hidden rows act(gate) * up.
 #include "../../core/feed_forward.h"
-#include "../../core/random.h"
+#include "../dropout.h"
 #include "../linear_gradient.h"
 
 namespace tilewise::cpu::TILEWISE_ISA {
@@ -49,10 +49,11 @@ Status make_hidden(const Layer& l, int64_t first, int64_t rows, const void* prea
         if (l.gated) {
           const T* up = gate + l.hidden;
 #pragma omp simd
-          for (int64_t j = 0; j < n; ++j) h[j] = T(decltype(act)::f(static_cast<float>(gate[j])) * static_cast<float>(up[j]) * mask[j]);
+          for (int64_t j = 0; j < n; ++j)
+            h[j] = T(kept(mask[j], decltype(act)::f(static_cast<float>(gate[j])) * static_cast<float>(up[j])));
         } else {
 #pragma omp simd
-          for (int64_t j = 0; j < n; ++j) h[j] = T(decltype(act)::f(static_cast<float>(gate[j])) * mask[j]);
+          for (int64_t j = 0; j < n; ++j) h[j] = T(kept(mask[j], decltype(act)::f(static_cast<float>(gate[j]))));
         }
       });
     });
@@ -78,18 +79,17 @@ Status make_hidden_and_gradient(const Layer& l, int64_t first, int64_t rows, con
 #pragma omp simd
           for (int64_t j = 0; j < n; ++j) {
             const float g = static_cast<float>(gate[j]), u = static_cast<float>(up[j]);
-            const float activated = Act::f(g), d = static_cast<float>(dh[j]) * mask[j];
-            h[j] = T(activated * u * mask[j]);
-            dgate[j] = T(d * u * Act::df(g));
-            dup[j] = T(d * activated);
+            const float activated = Act::f(g), d = static_cast<float>(dh[j]);
+            h[j] = T(kept(mask[j], activated * u));
+            dgate[j] = T(kept(mask[j], d * u * Act::df(g)));
+            dup[j] = T(kept(mask[j], d * activated));
           }
         } else {
 #pragma omp simd
           for (int64_t j = 0; j < n; ++j) {
             const float g = static_cast<float>(gate[j]);
-            const float d = static_cast<float>(dh[j]) * mask[j];
-            h[j] = T(Act::f(g) * mask[j]);
-            dgate[j] = T(d * Act::df(g));
+            h[j] = T(kept(mask[j], Act::f(g)));
+            dgate[j] = T(kept(mask[j], static_cast<float>(dh[j]) * Act::df(g)));
           }
         }
       });
