@@ -50,18 +50,18 @@ async function countedPage(): Promise<void> {
   const { kernels, from } = compiledKernels()
   const names = symbols()
 
-  console.log(`counted on the machine of fibers; registers, shared memory and spills: ${from}\n`)
+  console.log(`counted on the machine of fibers${row.note ? `, ${row.note}` : ''}; registers, shared memory and spills: ${from}\n`)
   const traffic = ([, c]: (typeof entries)[number]) => c.loadSectors + c.storeSectors + c.sharedWavefronts + 32 * c.matrixInstructions
   const entries = Object.entries(counters)
   for (const [kernel, counted] of entries.sort((a, b) => traffic(b) - traffic(a))) {
     const shape = largestLaunch(counted.shapes)
     const name = names.get(shape.function)
     const of = (arch: string) => kernels.find(each => each.arch.startsWith(arch) && each.name === name)
-    console.log(counterLines({ kernel, counters: counted, shape, compiled: of('sm_90') }).join('\n'))
+    console.log(counterLines({ kernel, name, counters: counted, shape }).join('\n'))
     for (const arch of ['sm_80', 'sm_90'] as const) {
       const compiled = of(arch)
       const code = compiled && machineCode(compiled)
-      for (const line of archLines(arch, { kernel, counters: counted, shape, compiled, code })) console.log(`  ${line}`)
+      for (const line of archLines(arch, { kernel, name, counters: counted, shape, compiled, code })) console.log(`  ${line}`)
     }
     console.log()
   }

@@ -7,7 +7,9 @@ import { loopsOf, type Mix, mainLoop, mixOf, type SassFunction, takesTf32 } from
 
 /** What is known of a kernel for one architecture. */
 export interface Facts {
+  /** As reports name it; and the function, where the addon's symbol table has it. */
   readonly kernel: string
+  readonly name: string | undefined
   readonly counters: KernelCounters
   /** The launch that is looked at: the one with the most threads. */
   readonly shape: LaunchCount
@@ -38,7 +40,7 @@ export function largestLaunch(shapes: readonly LaunchCount[]): LaunchCount {
 export function archLines(arch: keyof typeof rates, { counters, shape, compiled, code }: Facts): string[] {
   const gpu = rates[arch]
   const head = `${arch} (${gpu.name})`
-  if (compiled === undefined) return [`${head}: the compiled kernel was not found`]
+  if (compiled === undefined) return [`${head}: the compiled kernel was not found (npm run build:cuda)`]
   const shared = compiled.shared + shape.dynamicShared
   const fit = occupancy({ threads: volume(shape.block), registers: compiled.registers, shared }, multiprocessors[arch])
   const lines = [
@@ -82,17 +84,12 @@ export function archLines(arch: keyof typeof rates, { counters, shape, compiled,
 }
 
 /** The kernel's name, its launch, and what the machine of fibers counted. */
-export function counterLines({
-  kernel,
-  counters: c,
-  shape,
-  compiled,
-}: Pick<Facts, 'kernel' | 'counters' | 'shape' | 'compiled'>): string[] {
+export function counterLines({ kernel, name, counters: c, shape }: Pick<Facts, 'kernel' | 'name' | 'counters' | 'shape'>): string[] {
   const perRequest = (sectors: number, requests: number) => (requests === 0 ? '' : `, ${(sectors / requests).toFixed(1)} sectors a request`)
   const side = (what: string, size: number, sectors: number, requests: number) =>
     `${what} ${bytes(size)} in ${sectors} sectors${perRequest(sectors, requests)}`
   return [
-    `${kernel}${compiled ? `: ${compiled.name}` : ''}`,
+    `${kernel}${name === undefined ? '' : `: ${name}`}`,
     `  ${c.launches} launches; grid ${shape.grid.join('×')}, block ${shape.block.join('×')}`,
     `  ${side('loads', c.loadBytes, c.loadSectors, c.loadRequests)}; ${side('stores', c.storeBytes, c.storeSectors, c.storeRequests)}; ${c.distinctSectors} sectors differ`,
     `  shared memory: ${c.sharedWavefronts} wavefronts, ${percent(c.sharedWavefronts - c.sharedIdeal, c.sharedIdeal)} of them more than needed (bank conflicts); ${c.matrixInstructions} matrix instructions`,

@@ -1,14 +1,19 @@
 /** What can be profiled: the rows of the benchmark, and the cases of the tests. */
 import { readdirSync } from 'node:fs'
 import type { KernelCounters } from '../../lib/device.ts'
-import type { Device } from '../../lib/index.ts'
+import { type Device, scope } from '../../lib/index.ts'
 import { programs } from '../../test/mutation/programs.ts'
+import { Bench } from '../gpu/bench.ts'
+import { families } from '../gpu/families.ts'
+import type { GpuRow } from '../gpu/row.ts'
 import type { Row, Suite } from '../row.ts'
 
 export interface Profiled {
   readonly name: string
   /** Whether the machine of fibers can take it. */
   readonly small: boolean
+  /** What differs there. */
+  readonly note?: string
   /** Runs it once, with what it needs already there. Resolves with what the device reports of that, where it counts. */
   run(device: Device): Promise<Record<string, KernelCounters>>
 }
@@ -49,13 +54,37 @@ async function benchRows(): Promise<Profiled[]> {
   return found
 }
 
+/** The rows of `npm run bench:gpu`: with their own shapes on a GPU, with those of a rehearsal on the machine of fibers. */
+function gpuRows(): Profiled[] {
+  return Object.entries(families).flatMap(([family, { rows }]) => {
+    const rehearsed = rows(true)
+    return rows(false).map((row, i) => ({
+      name: `gpu ${family} ${row.name}`,
+      small: true,
+      note: 'with the small shapes of a rehearsal',
+      run: async device => {
+        const dry = device.kind !== 'cuda'
+        const bench = new Bench(device, dry, false)
+        bench.begin()
+        const side = await (dry ? (rehearsed[i] as GpuRow) : row).prepare(bench)
+        try {
+          return await counted(device, async () => scope(() => side.iterate(body => body())))
+        } finally {
+          side.dispose?.()
+          bench.dispose()
+        }
+      },
+    }))
+  })
+}
+
 export async function profiledRows(): Promise<Profiled[]> {
   const cases = (await programs()).map(({ name, run }) => ({
     name,
     small: true,
     run: (device: Device) => counted(device, () => run(device)),
   }))
-  return [...(await benchRows()), ...cases]
+  return [...(await benchRows()), ...gpuRows(), ...cases]
 }
 
 /** The one row that a pattern means: the row of exactly that name, else the only one that matches. */

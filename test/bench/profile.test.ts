@@ -1,5 +1,6 @@
 /** The arithmetic of `npm run profile`: occupancy, what bounds a kernel, and the listings that it reads. */
 import { describe, expect, it } from 'vitest'
+import { families } from '../../bench/gpu/families.ts'
 import { type Demand, loopCosts, type Placement, rates, verdict } from '../../bench/profile/bounds.ts'
 import { parseResources, parseSymbols } from '../../bench/profile/kernels.ts'
 import { measuredBound, parseNcu } from '../../bench/profile/ncu.ts'
@@ -210,6 +211,9 @@ arch = sm_90a
 })
 
 describe('which row is meant', () => {
+  it('a row of the benchmark on a GPU has one for the machine of fibers', () => {
+    for (const [family, { rows }] of Object.entries(families)) expect(rows(true), family).toHaveLength(rows(false).length)
+  })
   const names = ['ops linear f32', 'ops linear f32 backward', 'add · vectors · f32']
   it('a whole name, or a pattern that one matches', () => {
     expect(pick(names, 'ops linear f32')).toEqual({ name: 'ops linear f32' })
