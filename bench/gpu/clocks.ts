@@ -38,7 +38,7 @@ export class ClockWatch {
     this.#child = child
   }
 
-  /** Starts nvidia-smi for GPU `index`; undefined where it is not there or shows nothing within two seconds. */
+  /** Starts nvidia-smi for GPU `index`; undefined where it is not there or shows nothing within five seconds. */
   static async start(index: number, program = 'nvidia-smi'): Promise<ClockWatch | undefined> {
     const child = spawn(
       program,
@@ -54,7 +54,7 @@ export class ClockWatch {
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
     const first = once(lines, 'line')
     lines.on('line', line => watch.#read(line))
-    await Promise.race([first, ended, new Promise(resolve => setTimeout(resolve, 2000).unref())])
+    await Promise.race([first, ended, new Promise(resolve => setTimeout(resolve, 5000).unref())])
     if (watch.#readings.length > 0) return watch
     child.kill()
     return undefined

@@ -4,25 +4,10 @@ import { TransformerEncoderLayer } from '../../lib/nn/index.ts'
 import { moduleRow } from './moduleRow.ts'
 import { opRow, type Part } from './opRow.ts'
 import { type GpuRow, sized } from './row.ts'
+import { zipfLengths } from './zipf.ts'
 
 export const title = 'Ragged batches'
 export const axis = ''
-
-/**
- * Lengths by Zipf's law, a length's probability in proportion to its inverse, from a fixed draw: the longest first, until `total` tokens are there, so
- * that most sequences are short and a few fill the padded batch.
- */
-export function zipfLengths(shortest: number, longest: number, total: number): number[] {
-  let state = 12345
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 32
-  }
-  const lengths = [longest]
-  for (let sum = longest; sum < total; sum += lengths.at(-1) as number)
-    lengths.push(Math.min(total - sum, Math.floor(shortest * (longest / shortest) ** uniform())))
-  return lengths
-}
 
 const lengthsOf = (small: boolean) => (small ? zipfLengths(3, 48, 120) : zipfLengths(16, 2048, 16384))
 const full = lengthsOf(false)

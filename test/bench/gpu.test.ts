@@ -9,11 +9,11 @@ import { Bench, expectSame } from '../../bench/gpu/bench.ts'
 import { ClockWatch } from '../../bench/gpu/clocks.ts'
 import { families } from '../../bench/gpu/families.ts'
 import { measure, QUICK } from '../../bench/gpu/measure.ts'
-import { zipfLengths } from '../../bench/gpu/ragged.ts'
 import { renderGpu } from '../../bench/gpu/render.ts'
 import { type GpuResult, type GpuRun, limitsOf } from '../../bench/gpu/result.ts'
 import type { GpuRow } from '../../bench/gpu/row.ts'
 import { ticks } from '../../bench/gpu/svg.ts'
+import { zipfLengths } from '../../bench/gpu/zipf.ts'
 import { device, gpuReport } from '../../lib/index.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))

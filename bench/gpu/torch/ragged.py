@@ -1,5 +1,7 @@
 """Twins of bench/gpu/ragged.ts: padding and a mask, nested tensors, and variable-length attention."""
 
+import inspect
+
 import torch
 import torch.nn.functional as F
 from attention import by_backend, sdpa
@@ -71,8 +73,11 @@ def attention(lengths, heads, dim, causal, part):
     def variable():
         from torch.nn.attention.varlen import varlen_attn
 
+        # Until PyTorch 2.10 causality had a name of its own.
+        named = "is_causal" in inspect.signature(varlen_attn).parameters
+        options = {} if not causal else {"is_causal": True} if named else {"window_size": (-1, 0)}
+
         def function(q, k, v):
-            options = {"window_size": (-1, 0)} if causal else {}
             return varlen_attn(q, k, v, offsets, offsets, longest, longest, **options)
 
         return Given(function, [x.detach().clone() for x in (q, k, v)], dy).way()
