@@ -8,11 +8,10 @@ import {
   linear,
   qkv,
   rmsNormResidual,
-  slice,
+  rotaryTables,
   type Tensor,
   tensor,
 } from '../../lib/index.ts'
-import { copy } from '../../lib/native.generated.ts'
 import { reshape } from '../../lib/ops/index.ts'
 import type { Bench } from './bench.ts'
 
@@ -59,7 +58,12 @@ export function decoder(
   const norm = () => [bench.random([width]), llama ? undefined : bench.random([width], 0.02)] as const
   const table = bench.random([vocabulary, width], 0.02)
   const positions = llama ? undefined : bench.random([length, width], 0.02)
-  const positionIds = llama ? undefined : bench.own(tensor(new Int32Array(batch).fill(length - 1), [batch], { device: bench.device }))
+  const own = (values: Int32Array) => bench.own(tensor(values, [batch], { device: bench.device }))
+  const positionIds = own(new Int32Array(batch).fill(length - 1))
+  const slots = own(Int32Array.from({ length: batch }, (_, b) => (b + 1) * length - 1))
+  // 500,000 is Llama 3's base.
+  const angles = llama ? rotaryTables({ dim: headDim, length, base: 500_000, device: bench.device }) : undefined
+  const rotary = angles && { cosines: bench.own(angles.cosines), sines: bench.own(angles.sines), positionIds }
   const layers: Layer[] = Array.from({ length: sizes.layers }, () => ({
     norms: [norm(), norm()],
     projection: matrix((heads + 2 * kvHeads) * headDim, width),
@@ -75,16 +79,12 @@ export function decoder(
   const projections = { q: [heads, headDim], k: [kvHeads, headDim], v: [kvHeads, headDim] } as const
 
   return ids => {
-    let x: Tensor = embedding(table, ids, positions && positionIds ? { positions, positionIds } : {}) // [B, C]
+    let x: Tensor = embedding(table, ids, positions ? { positions, positionIds } : {}) // [B, C]
     let residual: Tensor | undefined
     for (const layer of layers) {
       const before = normalize(x, layer.norms[0] as Layer['norms'][0], residual)
-      const { q, k, v } = qkv(before.y, layer.projection[0], layer.projection[1], projections) // [B, H, D]
-      for (const [from, cache] of [
-        [k, layer.keys],
-        [v, layer.values],
-      ] as const)
-        copy({ x: reshape(from, [batch, 1, kvHeads, headDim]), y: slice(cache, 1, length - 1, length) })
+      const cache = { k: layer.keys, v: layer.values, slots }
+      const { q } = qkv(before.y, layer.projection[0], layer.projection[1], projections, { rotary, cache }) // [B, H, D]
       const { output } = attention(reshape(q, [batch, 1, heads, headDim]), layer.keys, layer.values) // [B, 1, H, D]
       const attended = linear(reshape(output, [batch, heads * headDim]), layer.out[0], layer.out[1])
       const after = normalize(attended, layer.norms[1] as Layer['norms'][0], before.sum)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from clock import clock
 from data import data, digest
 from products import ACTIVATIONS
+from rotary import rotate, tables
 from torch import nn
 from ways import Twin, compiled, graphed
 from weights import load
@@ -118,6 +119,8 @@ class Decoder:
     def __init__(self, batch, length, layers, width, heads, kv_heads, head_dim, hidden, vocabulary, kind):
         self.batch, self.length, self.heads, self.kv_heads, self.head_dim, self.width = batch, length, heads, kv_heads, head_dim, width
         self.llama = kind == "llama"
+        # Of the one position that is decoded; 500,000 is Llama 3's base.
+        self.angles = [table[length - 1] for table in tables(length, head_dim, 500000.0)] if self.llama else None
 
         def matrix(rows, columns):
             weight = data.random(rows, columns, std=columns**-0.5)
@@ -162,6 +165,8 @@ class Decoder:
         for layer in self.layers:
             qkv = F.linear(self.normalize(x, layer["norms"][0]), *layer["projection"]).unflatten(-1, (-1, self.head_dim))
             q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], 1)
+            if self.angles:
+                q, k = rotate(q, *self.angles), rotate(k, *self.angles)
             layer["keys"][:, :, self.length - 1] = k
             layer["values"][:, :, self.length - 1] = v
             attended = F.scaled_dot_product_attention(q.unsqueeze(2), layer["keys"], layer["values"], enable_gqa=self.heads != self.kv_heads)
