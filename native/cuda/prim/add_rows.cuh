@@ -9,6 +9,9 @@ namespace tilewise::TILEWISE_GPU {
 namespace {
 
 constexpr int kAddRowsDeep = 8;
+// Columns of a lane: 16 bytes of sums. With eight, as 16-bit x would allow, a warp's pieces of sums would be every other 16 bytes, and each
+// sector of y would be asked for, and written, twice.
+constexpr int kAddRowsColumns = 4;
 
 template <class T>
 struct AddRows {
@@ -31,15 +34,8 @@ __global__ void __launch_bounds__(kLaneRowThreads) add_rows(const __grid_constan
   if (first >= (sorted ? a.count : a.period) || piece >= a.columns / N) return;
   const int32_t row = sorted ? load_constant(a.sorted.rows + first)[0] : static_cast<int32_t>(first);
   if (row >= a.rows || (sorted && first > 0 && load_constant(a.sorted.rows + first - 1)[0] == row)) return;
-  constexpr int kWide = N < 4 ? N : 4;
   float* const to = a.y + int64_t{row} * a.columns + piece * N;
-  float sum[N];
-#pragma unroll
-  for (int i = 0; i < N; i += kWide) {
-    const auto part = load<kWide>(to + i);
-#pragma unroll
-    for (int j = 0; j < kWide; ++j) sum[i + j] = part[j];
-  }
+  Vec<float, N> sum = load<N>(to);
   for (int64_t at = first;; at += sorted ? kAddRowsDeep : kAddRowsDeep * a.period) {
     int64_t element[kAddRowsDeep];
     int some = 0;
@@ -66,25 +62,19 @@ __global__ void __launch_bounds__(kLaneRowThreads) add_rows(const __grid_constan
     }
     if (some < kAddRowsDeep) break;
   }
-#pragma unroll
-  for (int i = 0; i < N; i += kWide) {
-    Vec<float, kWide> part;
-#pragma unroll
-    for (int j = 0; j < kWide; ++j) part[j] = sum[i + j];
-    store(to + i, part);
-  }
+  store(to, sum);
 }
 
 template <class T>
 Status launch_add_rows(const Gpu& gpu, const char* name, AddRows<T> a) {
-  const bool vectors = aligned16(a.x) && aligned16(a.y) && a.columns % kVector<T> == 0;
-  const int pieces = vectors ? a.columns / kVector<T> : a.columns;
+  const bool vectors = aligned16(a.x) && aligned16(a.y) && a.columns % kAddRowsColumns == 0;
+  const int pieces = vectors ? a.columns / kAddRowsColumns : a.columns;
   for (a.width = 1; a.width < kWarpSize && a.width < pieces;) a.width *= 2;
   const int64_t teams = a.sorted.rows ? a.count : a.period, slots = kLaneRowThreads / a.width;
   const int64_t slices = (pieces + a.width - 1) / a.width;
   if (slices > 65535) return unsupported("adding to rows of " + std::to_string(a.columns) + " columns");
   const dim3 grid(static_cast<unsigned>((teams + slots - 1) / slots), static_cast<unsigned>(slices));
-  return launch(gpu, LaunchShape{name, grid, dim3(kLaneRowThreads)}, vectors ? add_rows<T, kVector<T>> : add_rows<T, 1>, a);
+  return launch(gpu, LaunchShape{name, grid, dim3(kLaneRowThreads)}, vectors ? add_rows<T, kAddRowsColumns> : add_rows<T, 1>, a);
 }
 
 }  // namespace
