@@ -33,12 +33,14 @@ const { refusal, gpus, driver, runtime } = gpuReport()
 const write = (result: object) => asked.json && writeFileSync(asked.json, `${JSON.stringify(result, null, 2)}\n`)
 
 const DRIVER = '/proc/driver/nvidia/version'
+/** "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build": with and without "Open" and "for". */
+const driverVersion = () => /Module\s+(?:for \S+\s+)?([\d.]+)/.exec(readFileSync(DRIVER, 'utf8'))?.[1] ?? null
 /** What the results belong to. */
 const conditions = {
   device: asked.device === 'cuda' ? (gpus[0]?.name ?? null) : device('simt').information.name,
   measuredOnGpu: asked.device === 'cuda' && refusal === '',
   capability: asked.device === 'cuda' ? (gpus[0]?.capability ?? null) : null,
-  driver: existsSync(DRIVER) ? (/Module\s+([\d.]+)/.exec(readFileSync(DRIVER, 'utf8'))?.[1] ?? null) : null,
+  driver: existsSync(DRIVER) ? driverVersion() : null,
   cuda: { driver, runtime },
   date: new Date().toISOString(),
   node: process.version,
