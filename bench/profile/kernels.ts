@@ -7,6 +7,8 @@ import { parseSass, type SassFunction } from './sass.ts'
 
 const ADDON = fileURLToPath(new URL('../../build/Release/tilewise.node', import.meta.url))
 
+const hasTool = (tool: string) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0
+
 export interface Compiled {
   readonly name: string
   /** `sm_80` or `sm_90a`. */
@@ -30,8 +32,9 @@ export function parseSymbols(text: string): Map<number, string> {
   return new Map(found.map(([offset], i) => [offset, simple(names[i] as string)]))
 }
 
-/** Names of kernels by offset in the addon, which is how the machine of fibers reports them. */
+/** Names of kernels by offset in the addon, which is how the machine of fibers reports them; none without binutils. */
 export function symbols(): Map<number, string> {
+  if (!hasTool('nm')) return new Map()
   return parseSymbols(execFileSync('nm', ['--defined-only', ADDON], { encoding: 'utf8', maxBuffer: 2 ** 30 }))
 }
 
@@ -62,7 +65,6 @@ export function parseResources(text: string): Compiled[] {
   return found.map((kernel, i) => ({ ...kernel, name: simple(names[i] as string) }))
 }
 
-const hasTool = (tool: string) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).status === 0
 const objdump = (binary: string, ...args: string[]) =>
   execFileSync('cuobjdump', [...args, binary], { encoding: 'utf8', maxBuffer: 2 ** 30 })
 
