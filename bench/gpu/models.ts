@@ -63,7 +63,8 @@ function trainingStep(batch: number, captured: boolean, small: boolean): GpuRow 
     work: { flops: stepFlops(sizes, b), tokens: b * sizes.length },
     quick: captured && batch === 16,
     plot: { panel: 'GPT-2 training step', x: `batch ${batch}, ours ${name}` },
-    twin: { name: 'models.training_step', args: { batch: b, ...sizes }, compiles: true },
+    // Eager beside eager; what was recorded beside what was compiled and recorded.
+    twin: { name: 'models.training_step', args: { batch: b, ...sizes, through_compile: captured }, compiles: captured },
     async prepare(bench) {
       const model = new Gpt(sizes, { device: bench.device })
       const shared = bench.compared ? await shareWeights(model) : undefined
