@@ -14,7 +14,10 @@ export interface DeviceOptions {
   memoryLimit?: number
   /** `'cuda'` only: which GPU, as the driver counts them after CUDA_VISIBLE_DEVICES. Default: 0; `'auto'` takes the first that can be used. */
   index?: number
-  /** `'cuda'` and `'simt'` only: f32 matrix products may round their factors to tf32 (10 bits of mantissa), which is several times as fast. Default: false. */
+  /**
+   * `'cuda'` and `'simt'` only: f32 matrix products, attention's among them, may round their factors to tf32 (10 bits of mantissa), which is several
+   * times as fast. Default: false.
+   */
   tf32?: boolean
   /** CPU only, for tests: the instruction set to use instead of the best one. */
   isa?: 'auto' | 'baseline' | 'avx2' | 'avx512'

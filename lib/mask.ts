@@ -49,7 +49,7 @@ const smaller = (a: number | undefined, b: number | undefined) => (a === undefin
  *
  * Tensors are [B, H, Tq, Tk] by broadcasting from the right; any dimension may be 1 or missing. With ragged sequences Tq and Tk are the longest
  * lengths, and positions count within each sequence. Causal and window are aligned bottom-right: the last query stands over the last key, as a
- * cache of earlier keys needs it.
+ * cache of earlier keys needs it; of a cache with `cacheLengths` that is the last key of those.
  *
  * A mask that holds tensors belongs to the scope that they were made in.
  */

@@ -597,6 +597,8 @@ export interface AttentionArgs {
   v: Tensor
   qOffsets?: Tensor | undefined
   kOffsets?: Tensor | undefined
+  cacheLengths?: Tensor | undefined
+  blockTable?: Tensor | undefined
   keyLengths?: Tensor | undefined
   keep?: Tensor | undefined
   bias?: Tensor | undefined
@@ -617,7 +619,7 @@ export interface AttentionArgs {
 
 export function attention(a: AttentionArgs): void {
   const stream = a.q.device.commands
-  let i = stream.begin(24)
+  let i = stream.begin(26)
   const w = stream.words
   const f = stream.floats
   w[i++] = 35
@@ -626,6 +628,8 @@ export function attention(a: AttentionArgs): void {
   w[i++] = a.v.handle.index
   w[i++] = a.qOffsets === undefined ? -1 : a.qOffsets.handle.index
   w[i++] = a.kOffsets === undefined ? -1 : a.kOffsets.handle.index
+  w[i++] = a.cacheLengths === undefined ? -1 : a.cacheLengths.handle.index
+  w[i++] = a.blockTable === undefined ? -1 : a.blockTable.handle.index
   w[i++] = a.keyLengths === undefined ? -1 : a.keyLengths.handle.index
   w[i++] = a.keep === undefined ? -1 : a.keep.handle.index
   w[i++] = a.bias === undefined ? -1 : a.bias.handle.index
@@ -1294,7 +1298,7 @@ export const schema = {
   },
   attention: {
     id: 35,
-    inputs: ['q', 'k', 'v', 'qOffsets', 'kOffsets', 'keyLengths', 'keep', 'bias'],
+    inputs: ['q', 'k', 'v', 'qOffsets', 'kOffsets', 'cacheLengths', 'blockTable', 'keyLengths', 'keep', 'bias'],
     outputs: ['output', 'logSumExp'],
     accumulated: [],
   },

@@ -2,11 +2,13 @@ import { defineOp } from '../autograd/defineOp.ts'
 import { ArgumentError } from '../errors.ts'
 import { drawForDropout } from '../generator.ts'
 import { type AttentionArgs, attentionBackward, attention as native, schema } from '../native.generated.ts'
+import { ambient } from '../scope.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
 import type { Last, Leading, Wide, WithLast } from '../types/shape.ts'
 import { allocateLike } from './allocateLike.ts'
 import {
   asRows,
+  type CacheOptions,
   headsFirst,
   lastContiguous,
   referenceScores,
@@ -18,7 +20,7 @@ import { expectDType, expectShape, expectTensor, withLast } from './check.ts'
 import type { ArrayOps } from './reference.ts'
 import { rawCast } from './untaped.ts'
 
-export interface AttentionOptions extends SharedOptions {
+export interface AttentionOptions extends SharedOptions, CacheOptions {
   /** Probability that a weight is dropped, from 0 to below 1; the others grow by 1 / (1 - dropout). Default 0. */
   dropout?: number | undefined
 }
@@ -41,12 +43,21 @@ function softmaxOf<T>(F: ArrayOps<T>, scores: T): { weights: T; logSumExp: T } {
   }
 }
 
+/** Caches are written by other means than the tape's: there is nothing that a gradient could come back to. */
+function refuseGradients(inputs: Record<string, Tensor | undefined>): void {
+  if (!ambient().recordsGradients) return
+  for (const [name, input] of Object.entries(inputs))
+    if (input?.requiresGrad)
+      throw new ArgumentError(`[attention] ${name} must not require a gradient where cacheLengths are given: call it within noGrad`)
+}
+
 const attentionOp = defineOp('attention', {
   native,
   infer(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): AttentionArgs {
     const shared = sharedArguments('attention', q, k, options)
     expectDType('attention', 'v', v, q.dtype)
     expectShape('attention', 'v', v, withLast(k.shape, -1))
+    if (shared.cacheLengths) refuseGradients({ q, k, v, bias: shared.bias })
     const { dropout = 0 } = options
     if (!(dropout >= 0 && dropout < 1)) throw new ArgumentError(`[attention] dropout must be from 0 to below 1, is ${dropout}`)
     const { id } = schema.attention
@@ -57,6 +68,8 @@ const attentionOp = defineOp('attention', {
       v,
       qOffsets: shared.qOffsets,
       kOffsets: shared.kOffsets,
+      cacheLengths: shared.cacheLengths,
+      blockTable: shared.blockTable,
       keyLengths: shared.keyLengths,
       keep: shared.keep,
       bias: shared.bias,
@@ -120,7 +133,7 @@ const attentionOp = defineOp('attention', {
     const valueDim = F.shape(v).at(-1) as number
     const drop =
       args.dropout > 0 ? F.dropoutMask([args.batch, heads, args.maxQ, args.maxK], args.dropout, args.seed, args.counter) : undefined
-    const parts = referenceScores(F, { ...args, q, k }).map(({ queries, keys, scores }, b) => {
+    const parts = referenceScores(F, { ...args, q, k }).map(({ queries, keysOf, scores }, b) => {
       const { weights, logSumExp } = softmaxOf(F, scores)
       const [, tq, tk] = F.shape(scores) as [number, number, number]
       const kept =
@@ -128,7 +141,7 @@ const attentionOp = defineOp('attention', {
           ? weights
           : F.mul(weights, F.reshape(F.slice(F.slice(F.slice(drop, 0, b, b + 1), 2, 0, tq), 3, 0, tk), [heads, tq, tk]))
       return {
-        output: F.transpose(F.matmul(kept, headsFirst(F, v, keys, heads)), 0, 1), // [Tq, H, Dv]
+        output: F.transpose(F.matmul(kept, headsFirst(F, keysOf(v), heads)), 0, 1), // [Tq, H, Dv]
         logSumExp: F.transpose(F.reshape(logSumExp, [heads, queries[1] - queries[0]]), 0, 1), // [Tq, H]
       }
     })
@@ -151,9 +164,13 @@ const attentionOp = defineOp('attention', {
  * softmax(q kᵀ · scale + masks) v for each head, blockwise: the matrix of weights is never stored. Heads of k and v serve groups of query heads in
  * order (H a multiple of Hkv). Ragged rows [N, H, D] with `sequences` cost nothing for padding.
  *
+ * With `cacheLengths`, k and v are caches, contiguous or (with `blockTable`) paged. Sequence b has `cacheLengths[b]` keys, those of its queries
+ * among them: causal and window masks are aligned with the last one. For keep, bias and dropout, Tk is the capacity. No gradient flows then. A
+ * length below 0 or beyond the capacity, and a page that is needed and does not exist, reject the next read that depends on them.
+ *
  * @param q [B, Tq, H, D], or ragged [Nq, H, D]. f32 or bf16, on a GPU also f16; computed in f32.
- * @param k [B, Tk, Hkv, D] or [Nk, Hkv, D].
- * @param v [B, Tk, Hkv, Dv] or [Nk, Hkv, Dv].
+ * @param k [B, Tk, Hkv, D] or [Nk, Hkv, D]; a cache is [B, capacity, Hkv, D] or [pages, pageSize, Hkv, D], also where q is ragged.
+ * @param v [B, Tk, Hkv, Dv] or [Nk, Hkv, Dv]; a cache likewise.
  * @returns `output` like q with Dv in place of D: 0 in rows that see no key. `logSumExp` f32 [B, Tq, H] or [Nq, H], natural, -inf in such rows; no
  * gradient flows through it.
  * Throws ArgumentError naming the argument that does not fit. Formula: Vaswani et al. 2017; blockwise: Dao 2023 (FlashAttention-2).

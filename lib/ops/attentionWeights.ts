@@ -1,9 +1,10 @@
 import { defineOp } from '../autograd/defineOp.ts'
 import type { DType } from '../dtype.ts'
+import { ArgumentError } from '../errors.ts'
 import { type AttentionWeightsArgs, attentionWeights as native, schema } from '../native.generated.ts'
 import { allocate, type Shape, type Tensor } from '../tensor.ts'
 import type { Last, Leading, Shaped, Wide } from '../types/shape.ts'
-import { type AttentionOptions, asRows, referenceScores, sharedArguments, wholeRows } from './attentionArguments.ts'
+import { type AttentionOptions, asRows, type CacheOptions, referenceScores, sharedArguments, wholeRows } from './attentionArguments.ts'
 import { expectDType, expectShape, expectTensor } from './check.ts'
 import { contiguous } from './copy.ts'
 
@@ -15,6 +16,8 @@ export interface AttentionWeightsOptions extends AttentionOptions {
 const weightsOp = defineOp('attentionWeights', {
   native,
   infer(q: Tensor, k: Tensor, logSumExp: Tensor, options: AttentionWeightsOptions): AttentionWeightsArgs {
+    if ((options as CacheOptions).cacheLengths !== undefined)
+      throw new ArgumentError('[attentionWeights] cacheLengths must be absent: weights are not made of caches')
     const shared = sharedArguments('attentionWeights', q, k, options)
     expectDType('attentionWeights', 'logSumExp', logSumExp, 'f32')
     expectShape('attentionWeights', 'logSumExp', logSumExp, q.shape.slice(0, -1))

@@ -20,6 +20,8 @@ bool reads_indices(Op op, const void* args) {
     }
     case Op::qkv_backward:
       return static_cast<bool>(static_cast<const qkv_backward_args*>(args)->position_ids);
+    case Op::attention:
+      return static_cast<bool>(static_cast<const attention_args*>(args)->cache_lengths);
     case Op::gather_rows:
     case Op::scatter_rows:
     case Op::embedding:
@@ -64,6 +66,11 @@ Status error_of(const DeviceFault& fault, Op op, const void* args) {
     case Op::qkv_backward: {
       const auto& a = *static_cast<const qkv_backward_args*>(args);
       return index_error("position_ids", a.position_ids, at, a.cosines.dims[0], value);
+    }
+    case Op::attention: {
+      const auto& a = *static_cast<const attention_args*>(args);
+      return which == 0 ? index_error("cache_lengths", a.cache_lengths, at, int64_t{a.max_k} + 1, value)
+                        : index_error("block_table", a.block_table, at, a.k.dims[0], value);
     }
     case Op::cross_entropy: {
       const auto& a = *static_cast<const cross_entropy_args*>(args);

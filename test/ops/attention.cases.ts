@@ -80,6 +80,61 @@ function ragged(
   }
 }
 
+/** Pages for sequences of these lengths, in no order and with two that none has, and the table [B, width] that finds them. */
+function pagesFor(lengths: number[], pageSize: number, width: number) {
+  const counts = lengths.map(length => Math.ceil(length / pageSize))
+  const pages = counts.reduce((sum, count) => sum + count, 2)
+  const order = Array.from({ length: pages }, (_, i) => i).sort((a, b) => Math.sin(37 * a + 1) - Math.sin(37 * b + 1))
+  const table = counts.flatMap(count => Array.from({ length: width }, (_, i) => (i < count ? (order.pop() as number) : -1)))
+  return { pages, table }
+}
+
+interface CacheShape extends Omit<Shape, 'batch' | 'tk'> {
+  lengths: number[]
+  capacity: number
+  /** Pages of so many keys. */
+  pageSize?: number
+  /** Ragged queries. */
+  queries?: number[]
+}
+
+/** Keys and values in caches with room for `capacity` keys of each sequence. */
+function cached(
+  name: string,
+  { lengths, capacity, pageSize, queries, ...shape }: CacheShape,
+  options: Options = {},
+  inputs: Record<string, InputSpec> = {},
+  rest: Partial<OpCase> = {},
+): OpCase {
+  const { tq, heads, kvHeads, dim, valueDim } = full(shape)
+  const { mask, ...plain } = options
+  const batch = lengths.length
+  const width = pageSize === undefined ? 0 : capacity / pageSize
+  const { pages, table } = pageSize === undefined ? { pages: 0, table: [] } : pagesFor(lengths, pageSize, width)
+  const rows = pageSize === undefined ? [batch, capacity] : [pages, pageSize]
+  return {
+    name: `${pageSize === undefined ? 'a cache' : `pages of ${pageSize}`}, ${name}`,
+    inputs: {
+      q: { shape: queries ? [queries.reduce((sum, length) => sum + length, 0), heads, dim] : [batch, tq, heads, dim] },
+      k: { shape: [...rows, kvHeads, dim] },
+      v: { shape: [...rows, kvHeads, valueDim] },
+      cacheLengths: { shape: [batch], dtype: 'i32', fill: { values: lengths } },
+      ...(pageSize === undefined ? {} : { blockTable: { shape: [batch, width], dtype: 'i32', fill: { values: table } } }),
+      ...inputs,
+    },
+    call: t =>
+      attention(t.q!, t.k!, t.v!, {
+        ...plain,
+        mask: mask?.(t),
+        sequences: queries && { q: Sequences.of(queries, t.q!.device) },
+        cacheLengths: t.cacheLengths as Tensor<[number], 'i32'>,
+        blockTable: t.blockTable as Tensor<[number, number], 'i32'> | undefined,
+      }),
+    noGradient: 'caches have no backward',
+    ...rest,
+  }
+}
+
 const keep = (shape: number[], probability = 0.6): Record<string, InputSpec> => ({
   keep: { shape, dtype: 'u8', fill: { bernoulli: probability }, gradient: false },
 })
@@ -301,6 +356,83 @@ export default defineCases(attentionOp, [
     { ...keep([2, 1, 9, 11]), ...bias([1, 2, 9, 11]) },
   ),
   ragged('extra keys', { q: [5, 9], k: [11, 4] }, {}, { extraKeys: 1, mask: t => causal().and(biased(t)) }, bias([1, 2, 9, 10])),
+
+  cached('one query', { capacity: 40, lengths: [0, 1, 40, 17], tq: 1 }),
+  cached('causal', { capacity: 40, lengths: [6, 40, 3, 0, 33], tq: 6 }, { mask: causal }),
+  cached('not causal, many queries', { capacity: 70, lengths: [70, 66], tq: 68, heads: 1 }),
+  cached('a window', { capacity: 80, lengths: [80, 41], tq: 3, heads: 4, kvHeads: 2 }, { mask: () => Mask.window(9, 2) }),
+  cached('ragged, causal', { capacity: 80, lengths: [9, 80, 5, 70], queries: [7, 1, 0, 66] }, { mask: causal }),
+  cached('parts', { capacity: 700, lengths: [700, 130], tq: 1, heads: 2, kvHeads: 1 }),
+  cached('parts of a window', { capacity: 900, lengths: [900], tq: 2, heads: 1 }, { mask: () => Mask.window(600, 0) }),
+  cached(
+    'all masks',
+    { capacity: 35, lengths: [35, 20], tq: 9, heads: 4, kvHeads: 2 },
+    {
+      dropout: 0.25,
+      mask: t =>
+        biased(t)
+          .and(kept(t))
+          .and(Mask.causal())
+          .and(Mask.keyLengths([30, 35])),
+    },
+    { ...bias([4, 1, 35]), ...keep([2, 1, 9, 35]) },
+  ),
+  cached('no capacity', { capacity: 0, lengths: [0, 0], tq: 2 }),
+  cached('no sequences', { capacity: 4, lengths: [], tq: 2 }),
+
+  ...[1, 5, 16, 64].flatMap(pageSize => {
+    const capacity = pageSize * Math.max(2, Math.ceil(40 / pageSize))
+    return [
+      cached('one query', { pageSize, capacity, lengths: [0, 1, capacity, pageSize], tq: 1, heads: 4, kvHeads: 2 }),
+      cached('causal', { pageSize, capacity, lengths: [6, capacity, 3, capacity - 1], tq: 6, dim: 16, valueDim: 5 }, { mask: causal }),
+    ]
+  }),
+  cached('several blocks', { pageSize: 16, capacity: 144, lengths: [131], tq: 70, heads: 2, kvHeads: 1, dim: 32 }, { mask: causal }),
+  cached('wide heads', { pageSize: 16, capacity: 48, lengths: [40, 48], tq: 2, heads: 1, dim: 144, valueDim: 200 }),
+  cached('rows that are not aligned', { pageSize: 6, capacity: 36, lengths: [36, 7], tq: 5, dim: 7, valueDim: 3 }),
+  cached(
+    'ragged, causal',
+    { pageSize: 16, capacity: 96, lengths: [9, 80, 5, 70, 96], queries: [7, 1, 0, 66, 2], heads: 4, kvHeads: 2 },
+    { mask: causal },
+  ),
+  cached('a window', { pageSize: 5, capacity: 80, lengths: [80, 41], tq: 3 }, { mask: () => Mask.window(9, 2) }),
+  cached('parts', { pageSize: 16, capacity: 704, lengths: [700, 130], tq: 1, heads: 2, kvHeads: 1 }),
+  cached('parts of the CPU', { pageSize: 64, capacity: 4224, lengths: [4200], tq: 1, heads: 1, dim: 4 }),
+  cached(
+    'all masks',
+    { pageSize: 5, capacity: 35, lengths: [35, 20], tq: 3, heads: 4, kvHeads: 2 },
+    {
+      dropout: 0.25,
+      mask: t =>
+        biased(t)
+          .and(kept(t))
+          .and(Mask.causal())
+          .and(Mask.keyLengths([30, 35])),
+    },
+    { ...bias([4, 1, 35]), ...keep([2, 1, 3, 35]) },
+  ),
+  {
+    name: 'pages of keys and values side by side',
+    inputs: {
+      q: { shape: [2, 3, 4, 8] },
+      pages: { shape: [5, 6, 4, 8] },
+      cacheLengths: { shape: [2], dtype: 'i32', fill: { values: [17, 6] } },
+      blockTable: { shape: [2, 3], dtype: 'i32', fill: { values: [4, 0, 3, 2, -1, -1] } },
+    },
+    call: t => {
+      const [k, v] = [slice(t.pages!, 2, 0, 2), slice(t.pages!, 2, 2, 4)]
+      attention(t.q!, k, v, {
+        mask: Mask.causal(),
+        cacheLengths: t.cacheLengths as Tensor<[number], 'i32'>,
+        blockTable: t.blockTable as Tensor<[number, number], 'i32'>,
+      })
+    },
+    noGradient: 'caches have no backward',
+    reference: (F, { q, pages, cacheLengths, blockTable }) => {
+      const [k, v] = [F.slice(pages!, 2, 0, 2), F.slice(pages!, 2, 2, 4)]
+      return attentionOp.reference(F, { ...attributes, q: q!, k, v, cacheLengths, blockTable, maxQ: 3, maxK: 18, causal: 1 })
+    },
+  },
 
   {
     name: 'views of one packed buffer',

@@ -1,6 +1,6 @@
 /** What the attention kernels do to memory, counted by the machine of fibers: no bank conflicts, whole sectors, no tile that a mask hides. */
 import { describe, expect, it } from 'vitest'
-import { attention, type Device, type DType, device, Mask, scope, type Tensor, tensor } from '../../lib/index.ts'
+import { attention, attentionWeights, type Device, type DType, device, Mask, scope, type Tensor, tensor } from '../../lib/index.ts'
 import { PhiloxStream } from '../../lib/random.ts'
 
 interface Shape {
@@ -20,9 +20,9 @@ const kernelsOf = async (on: Device) => {
 const counters = async (
   { tq, tk, heads = 1, kvHeads = heads, dim }: Shape,
   dtype: DType,
-  { mask, backward = false }: { mask?: Mask | undefined; backward?: boolean } = {},
+  { mask, backward = false, pageSize, tf32 }: { mask?: Mask | undefined; backward?: boolean; pageSize?: number; tf32?: boolean } = {},
 ) => {
-  const on = device('simt', { counters: true })
+  const on = device('simt', { counters: true, ...(tf32 === undefined ? {} : { tf32 }) })
   await kernelsOf(on) // forgets what came before
   await scope(async () => {
     const random = (shape: number[], counter: number) => {
@@ -36,8 +36,14 @@ const counters = async (
       return backward ? x.requireGrad() : x
     }
     const q = random([1, tq, heads, dim], 0)
-    const [k, v] = [random([1, tk, kvHeads, dim], 1), random([1, tk, kvHeads, dim], 2)]
-    const { output } = attention(q, k, v, { mask })
+    const rows = pageSize === undefined ? [1, tk] : [tk / pageSize, pageSize]
+    const [k, v] = [random([...rows, kvHeads, dim], 1), random([...rows, kvHeads, dim], 2)]
+    const pages = pageSize === undefined ? undefined : Int32Array.from({ length: tk / pageSize }, (_, i) => tk / pageSize - 1 - i)
+    const cache = pages && {
+      cacheLengths: tensor(Int32Array.of(tk), [1], { device: on, dtype: 'i32' }),
+      blockTable: tensor(pages, [1, pages.length], { device: on, dtype: 'i32' }),
+    }
+    const { output } = attention(q, k, v, { mask, ...cache })
     if (backward) {
       output.backward(random([1, tq, heads, dim], 3))
       await (q.grad as Tensor).read()
@@ -93,5 +99,64 @@ describe('few queries', () => {
     expect(Object.keys(kernels)).toContain('attention_combine')
     // Every key and value is read by one block.
     expect(kernels.attention_forward!.loadBytes).toBe((8 * 2 + 2 * 2048) * 64 * 2)
+  })
+})
+
+describe('a paged cache', () => {
+  for (const dtype of ['bf16', 'f32'] as const)
+    for (const pageSize of [1, 16, 256])
+      it(`is read in whole sectors by one block, its table once a row · ${dtype}, pages of ${pageSize}`, async () => {
+        const [keys, bytes] = [2048, 64 * (dtype === 'bf16' ? 2 : 4)]
+        const kernels = await counters({ tq: 1, tk: keys, heads: 2, kvHeads: 1, dim: 64 }, dtype, { pageSize })
+        expect(Object.keys(kernels)).toContain('attention_combine')
+        const { loadBytes, loadSectors, sharedWavefronts, sharedIdeal } = kernels.attention_forward!
+        const rows = (8 * 2 + 2 * keys) * bytes
+        const pages = keys / pageSize
+        expect(loadBytes).toBe(rows + 4 * keys + 4 * pages)
+        // Of the table only whole sectors of 8 entries, once to check them and once a row: a warp looks up 32 rows at once.
+        const checked = Math.ceil(pages / 8 / 8) * 8
+        expect(loadSectors - rows / 32).toBe(pageSize === 1 ? keys / 4 : keys / 32 + checked)
+        expect(sharedWavefronts).toBe(sharedIdeal)
+      }, 60_000)
+})
+
+describe('tf32', () => {
+  it('takes one product of f32 where it is allowed, of three, forward and backward', async () => {
+    const shape = { tq: 32, tk: 64, dim: 64 }
+    const [three, one] = [await counters(shape, 'f32', { backward: true }), await counters(shape, 'f32', { backward: true, tf32: true })]
+    for (const name of ['attention_forward', 'attention_backward_queries', 'attention_backward_keys'])
+      expect(one[name]!.matrixInstructions * 3, name).toBe(three[name]!.matrixInstructions)
+  }, 60_000)
+  it('gives numbers of 10 bits, and not those of f32', async () => {
+    const run = (options: { tf32?: boolean }) =>
+      scope(async () => {
+        const on = device('simt', options)
+        const numbers = (shape: number[], counter: number) => {
+          const stream = new PhiloxStream(7, counter)
+          const size = shape.reduce((product, dimension) => product * dimension, 1)
+          return tensor(
+            Float32Array.from({ length: size }, () => stream.uniform() * 2 - 1),
+            shape,
+            { device: on },
+          )
+        }
+        const [q, k, v] = [0, 1, 2].map(i => numbers([1, 20, 2, 16], i).requireGrad() as Tensor) as [Tensor, Tensor, Tensor]
+        const bias = numbers([1, 2, 20, 20], 4).requireGrad()
+        const { output, logSumExp } = attention(q, k, v, { mask: Mask.causal().and(Mask.bias(bias)) })
+        const weights = attentionWeights(q, k, logSumExp, { mask: Mask.causal().and(Mask.bias(bias)) })
+        output.backward(numbers([1, 20, 2, 16], 3))
+        const results = [output, weights, ...[q, k, v, bias].map(x => x.grad as Tensor)]
+        return Promise.all(results.map(async x => Float32Array.from(await x.read())))
+      })
+    const [exact, rounded] = [await run({}), await run({ tf32: true })]
+    for (const [n, values] of exact.entries()) {
+      const size = Math.max(...values.map(Math.abs))
+      const error = Math.max(...values.map((x, i) => Math.abs(x - (rounded[n]![i] as number))))
+      // Each factor is off by 2^-11 at most; a few such errors, of sums of a few terms.
+      expect(error / size, `result ${n}`).toBeLessThan(2 ** -7)
+      expect(error / size, `result ${n}`).toBeGreaterThan(2 ** -17)
+    }
+    // The first query sees one key: its weight is 1, and no rounding of a product that is made twice shows in its gradient.
+    expect([...rounded[1]!.subarray(0, 20)]).toEqual([1, ...new Array<number>(19).fill(0)])
   })
 })

@@ -115,11 +115,10 @@ void run_block_task(const attention_args& a, const Problem& p, const Rows& v, co
     for (int64_t key = found[at].begin; key < found[at].end; key += kKeys) {
       const int64_t keys = std::min(kKeys, found[at].end - key);
       const Block block = {s, task.head, task.begin, queries, key, keys, ld, found[at].free};
-      const T* from = p.k.at<const T>(s.b, key, kv_head);
-      if constexpr (std::is_same_v<T, float>) {
-        multiply<Into::assign>(keys, ld, dim, from, p.k.row_stride, 1, w.queries, ld, w.scores, ld);
+      if (std::is_same_v<T, float> && p.k.run(key, keys) == keys) {
+        multiply<Into::assign>(keys, ld, dim, p.k.at<const float>(s.b, key, kv_head), p.k.row_stride, 1, w.queries, ld, w.scores, ld);
       } else {
-        load_rows(from, p.k.row_stride, keys, keys, dim, padded_dim, 1.0f, w.keys);
+        load_rows_of<T>(p.k, s.b, key, keys, kv_head, padded_dim, w.keys);
         multiply<Into::assign>(keys, ld, dim, w.keys, padded_dim, 1, w.queries, ld, w.scores, ld);
       }
       mask_scores(p, block, w.mask, w.scores);
@@ -129,7 +128,7 @@ void run_block_task(const attention_args& a, const Problem& p, const Rows& v, co
         for (int64_t n = 0; n < keys * ld; n += kLanes) store(w.scores + n, load(w.scores + n) * load(w.mask.columns + n));
       }
       // Copied even in f32: rows that are a power of two apart share a few sets of the cache, and each is read value_dim / 6 times.
-      load_rows(v.at<const T>(s.b, key, kv_head), v.row_stride, keys, keys, value_dim, padded, 1.0f, w.values);
+      load_rows_of<T>(v, s.b, key, keys, kv_head, padded, w.values);
       if (first)
         multiply<Into::assign>(value_dim, ld, keys, w.values, 1, padded, w.scores, ld, w.sums, ld);
       else
@@ -150,11 +149,33 @@ void run_block_task(const attention_args& a, const Problem& p, const Rows& v, co
   }
 }
 
+// Lengths and pages come from the device, like indices.
+Status check_cache(const attention_args& a, const Problem& p) {
+  for (int64_t b = 0; a.cache_lengths && b < p.batch; ++b)
+    if (p.k.lengths[b] < 0 || p.k.lengths[b] > p.max_k)
+      return index_error("cache_lengths", a.cache_lengths, b, p.max_k + 1, p.k.lengths[b]);
+  for (int64_t b = 0; a.block_table && b < p.batch; ++b) {
+    const Sequence s(p, b);
+    if (s.queries == 0) continue;
+    Span found[2];
+    for (int i = 0, spans = s.spans(p, 0, s.queries, 0, s.keys, found); i < spans; ++i)
+      for (int64_t at = found[i].begin / p.k.page_size; at <= (found[i].end - 1) / p.k.page_size; ++at) {
+        const int64_t entry = b * p.k.width + at, page = p.k.table[entry];
+        if (page < 0 || page >= a.k.dims[0]) return index_error("block_table", a.block_table, entry, a.k.dims[0], page);
+      }
+  }
+  return Status::ok();
+}
+
 template <class T>
 Status run(Context& context, const attention_args& a) {
-  const Problem p(a);
+  Problem p(a);
+  p.k.read_cache(a.cache_lengths, a.block_table);
+  Rows v(a.v, &a.k_offsets);
+  v.read_cache(a.cache_lengths, a.block_table);
   TILEWISE_RETURN_IF_ERROR(p.check("attention"));
-  const Rows v(a.v, &a.k_offsets), output(a.output, &a.q_offsets);
+  TILEWISE_RETURN_IF_ERROR(check_cache(a, p));
+  const Rows output(a.output, &a.q_offsets);
   const Plan plan = plan_tasks(p);
   const int64_t tasks = static_cast<int64_t>(plan.tasks.size());
   if (tasks == 0) return Status::ok();

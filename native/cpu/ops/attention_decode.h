@@ -18,14 +18,27 @@ TILEWISE_INLINE float sum_lanes(Vec v) {
   return sum;
 }
 
-// scores[j] = q . k_j for up to kLanes keys
+// Where the rows of a block begin: a stride apart, or, of a paged cache, anywhere.
 template <class T>
-TILEWISE_INLINE void dot_keys(const float* q, const T* k, int64_t stride, int64_t keys, int64_t dim, float* scores) {
+struct StridedRows {
+  const T* first;
+  int64_t stride;
+  TILEWISE_INLINE const T* operator[](int64_t j) const { return first + j * stride; }
+};
+template <class T>
+struct ListedRows {
+  const T* const* rows;
+  TILEWISE_INLINE const T* operator[](int64_t j) const { return rows[j]; }
+};
+
+// scores[j] = q . k_j for up to kLanes keys
+template <class Keys>
+TILEWISE_INLINE void dot_keys(const float* q, const Keys& k, int64_t keys, int64_t dim, float* scores) {
   Vec sums[kLanes];
   for (int j = 0; j < kLanes; ++j) {
     Vec sum{};
     if (j < keys)
-      for (int64_t d = 0; d + kLanes <= dim; d += kLanes) sum += load(q + d) * load(k + j * stride + d);
+      for (int64_t d = 0; d + kLanes <= dim; d += kLanes) sum += load(q + d) * load(k[j] + d);
     sums[j] = sum;
   }
   transpose(sums);
@@ -33,28 +46,28 @@ TILEWISE_INLINE void dot_keys(const float* q, const T* k, int64_t stride, int64_
   for (int j = 1; j < kLanes; ++j) total += sums[j];
   store(scores, total);
   for (int64_t d = dim / kLanes * kLanes; d < dim; ++d)
-    for (int64_t j = 0; j < keys; ++j) scores[j] += q[d] * static_cast<float>(k[j * stride + d]);
+    for (int64_t j = 0; j < keys; ++j) scores[j] += q[d] * static_cast<float>(k[j][d]);
 }
 
 // out = out * scale + sum over keys of weights[j] * v_j
-template <class T>
-TILEWISE_INLINE void add_values(const float* weights, const T* v, int64_t stride, int64_t keys, int64_t dim, float scale, float* out) {
+template <class Values>
+TILEWISE_INLINE void add_values(const float* weights, const Values& v, int64_t keys, int64_t dim, float scale, float* out) {
   int64_t d = 0;
   for (; d + 4 * kLanes <= dim; d += 4 * kLanes) {
     Vec sums[4];
     for (int c = 0; c < 4; ++c) sums[c] = load(out + d + c * kLanes) * scale;
     for (int64_t j = 0; j < keys; ++j)
-      for (int c = 0; c < 4; ++c) sums[c] += weights[j] * load(v + j * stride + d + c * kLanes);
+      for (int c = 0; c < 4; ++c) sums[c] += weights[j] * load(v[j] + d + c * kLanes);
     for (int c = 0; c < 4; ++c) store(out + d + c * kLanes, sums[c]);
   }
   for (; d + kLanes <= dim; d += kLanes) {
     Vec sum = load(out + d) * scale;
-    for (int64_t j = 0; j < keys; ++j) sum += weights[j] * load(v + j * stride + d);
+    for (int64_t j = 0; j < keys; ++j) sum += weights[j] * load(v[j] + d);
     store(out + d, sum);
   }
   for (; d < dim; ++d) {
     float sum = out[d] * scale;
-    for (int64_t j = 0; j < keys; ++j) sum += weights[j] * static_cast<float>(v[j * stride + d]);
+    for (int64_t j = 0; j < keys; ++j) sum += weights[j] * static_cast<float>(v[j][d]);
     out[d] = sum;
   }
 }
@@ -72,11 +85,18 @@ inline void decode_part(const Problem& p, const Rows& v, const Sequence& s, int6
   for (int64_t r = 0; r < rows; ++r) partials[r] = {-kInfinity, 0.0f};
   std::memset(values, 0, static_cast<size_t>(rows * padded) * sizeof(float));
   float scores[kKeys], mask[kKeys];
+  const T *key_rows[kKeys], *value_rows[kKeys];
   Span found[2];
   const int spans = s.spans(p, 0, s.queries, from, to, found);
   for (int at = 0; at < spans; ++at) {
     for (int64_t key = found[at].begin; key < found[at].end; key += kKeys) {
       const int64_t n = std::min(kKeys, found[at].end - key);
+      if (p.k.table) {
+        for (int64_t j = 0; j < n; ++j) {
+          key_rows[j] = p.k.at<const T>(s.b, key + j, kv_head);
+          value_rows[j] = v.at<const T>(s.b, key + j, kv_head);
+        }
+      }
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t head = kv_head * p.group + r / s.queries, i = r % s.queries;
         int64_t begin = 0, end = n;  // of the keys that this query sees
@@ -85,9 +105,14 @@ inline void decode_part(const Problem& p, const Rows& v, const Sequence& s, int6
           end = std::clamp<int64_t>(i + s.shift + p.right + 1 - key, begin, n);
         }
         if (begin == end) continue;
-        for (int64_t j = begin; j < end; j += kLanes)
-          dot_keys(q + r * padded_dim, p.k.at<const T>(s.b, key + j, kv_head), p.k.row_stride, std::min<int64_t>(kLanes, end - j), p.q.dim,
-                   scores + (j - begin));
+        for (int64_t j = begin; j < end; j += kLanes) {
+          const int64_t keys = std::min<int64_t>(kLanes, end - j);
+          if (p.k.table)
+            dot_keys(q + r * padded_dim, ListedRows<T>{key_rows + j}, keys, p.q.dim, scores + (j - begin));
+          else
+            dot_keys(q + r * padded_dim, StridedRows<T>{p.k.at<const T>(s.b, key + j, kv_head), p.k.row_stride}, keys, p.q.dim,
+                     scores + (j - begin));
+        }
         const int64_t count = end - begin;
         if (!found[at].free && (p.bias.present || p.keep.present)) {
           const Block block = {s, head, i, 1, key + begin, count, kLanes, false};
@@ -112,7 +137,11 @@ inline void decode_part(const Problem& p, const Rows& v, const Sequence& s, int6
                                mask);
           for (int64_t j = 0; j < count; ++j) scores[j] *= mask[j];
         }
-        add_values(scores, v.at<const T>(s.b, key + begin, kv_head), v.row_stride, count, v.dim, scale, values + r * padded);
+        if (p.k.table)
+          add_values(scores, ListedRows<T>{value_rows + begin}, count, v.dim, scale, values + r * padded);
+        else
+          add_values(scores, StridedRows<T>{v.at<const T>(s.b, key + begin, kv_head), v.row_stride}, count, v.dim, scale,
+                     values + r * padded);
       }
     }
   }

@@ -8,6 +8,7 @@
 
 #include <omp.h>
 
+#include "../../core/index_error.h"
 #include "../../core/random.h"
 #include "attention_tile.h"
 
@@ -15,10 +16,14 @@ namespace tilewise::cpu::TILEWISE_ISA::attention_tile {
 
 constexpr int64_t kQueries = 64, kKeys = 64;  // of a block
 
-// A tensor of rows by heads: dense [B, T, H, D] or ragged [N, H, D] with offsets [B + 1].
+// A tensor of rows by heads: dense [B, T, H, D] or ragged [N, H, D] with offsets [B + 1]; or a cache, of which sequence b has `lengths[b]`
+// rows: [B, capacity, H, D] or, with a block table, pages [pages, page size, H, D].
 struct Rows {
   const View* view;
-  const int32_t* offsets;  // null: dense
+  const int32_t* offsets;            // null: dense
+  const int32_t* lengths = nullptr;  // null: no cache
+  const int32_t* table = nullptr;    // [B][width], null: no pages
+  int64_t width = 0, page_size = 0;
   int64_t heads, dim, row_stride, head_stride;
 
   Rows(const View& v, const View* o) : view(&v), offsets(o && *o ? o->as<int32_t>() : nullptr) {
@@ -28,15 +33,35 @@ struct Rows {
     row_stride = v.strides[rank - 3];
     head_stride = v.strides[rank - 2];
   }
-  int64_t length(int64_t b) const { return offsets ? offsets[b + 1] - offsets[b] : view->dims[1]; }
+  void read_cache(const View& cache_lengths, const View& block_table) {
+    if (cache_lengths) lengths = cache_lengths.as<int32_t>();
+    if (!block_table) return;
+    table = block_table.as<int32_t>();
+    width = block_table.dims[1];
+    page_size = view->dims[1];
+  }
+  int64_t length(int64_t b) const { return lengths ? lengths[b] : offsets ? offsets[b + 1] - offsets[b] : view->dims[1]; }
   int64_t first(int64_t b) const { return offsets ? offsets[b] * row_stride : b * view->strides[0]; }
   // Row of sequence b in a contiguous [rows, …] tensor beside this one.
   int64_t row(int64_t b) const { return offsets ? offsets[b] : b * view->dims[1]; }
   template <class T>
   T* at(int64_t b, int64_t i, int64_t h) const {
+    if (table) return view->as<T>() + table[b * width + i / page_size] * view->strides[0] + i % page_size * row_stride + h * head_stride;
     return view->as<T>() + first(b) + i * row_stride + h * head_stride;
   }
+  // Of the n rows from i on, how many lie row_stride apart.
+  int64_t run(int64_t i, int64_t n) const { return table ? std::min(n, page_size - i % page_size) : n; }
 };
+
+// Rows [i, i + n) of one head, widened, wherever they lie.
+template <class T>
+inline void load_rows_of(const Rows& x, int64_t b, int64_t i, int64_t n, int64_t h, int64_t padded, float* to) {
+  for (int64_t done = 0; done < n;) {
+    const int64_t run = x.run(i + done, n - done);
+    load_rows(x.at<const T>(b, i + done, h), x.row_stride, run, run, x.dim, padded, 1.0f, to + done * padded);
+    done += run;
+  }
+}
 
 // keep or bias: strides over [B, H, Tq, Tk], 0 where its dimension is 1.
 struct MaskView {

@@ -1,7 +1,8 @@
 // Attention by tiles with an online softmax (Dao 2023, FlashAttention-2): a warp keeps 16 query rows' sums in registers while tiles of keys
 // and values pass through shared memory, one tile ahead of the products. Few rows per sequence, as in decoding, leave a GPU idle: then the
-// keys are cut into parts for more blocks, whose sums a second kernel joins in order.
-#include "../prim/attention_tile.cuh"
+// keys are cut into parts for more blocks, whose sums a second kernel joins in order. Of a cache only the device knows how much it holds,
+// so there each sequence cuts what it has into the parts that the launch has room for.
+#include "../prim/attention_pages.cuh"
 #include "../prim/dispatch.h"
 
 namespace tilewise::TILEWISE_GPU {
@@ -9,21 +10,67 @@ namespace {
 
 using namespace attention_tile;
 
+constexpr int kWarps = 4;
+constexpr int kPartTiles = 4;  // of keys, in a part: fewer are not worth a block
+
+// How the keys of one sequence are cut: part i begins at first_key + i * part_keys.
+struct Parts {
+  int first_key, part_keys, parts;
+};
+
 struct Forward {
   AttentionProblem p;
+  AttentionCache cache;
   AttentionTensor q, k, v, output;
   AttentionDropout dropout;
   float* log_sum_exp;
-  int row_tiles, parts, part_keys;  // parts > 1: sums go to `partial`, a key head's rows in order, `columns` values each
+  int row_tiles, parts, tile_keys;  // parts > 1: sums go to `partial`, a key head's rows in order, `columns` values each
   int columns;
   float *partial, *partial_most, *partial_total;
 
+  // From the first key that any query sees, in whole tiles: as many parts as there are blocks for, unless they get too small.
+  __device__ __forceinline__ Parts parts_of(const AttentionSequence& s) const {
+    if (parts == 1) return {0, s.keys, 1};
+    const int first = min(s.masked_keys, max(0, s.shift - p.left)), keys = s.keys - first;
+    const int tiles = (keys + tile_keys - 1) / tile_keys, part_tiles = max(kPartTiles, (tiles + parts - 1) / parts);
+    return {first, part_tiles * tile_keys, max(1, (tiles + part_tiles - 1) / part_tiles)};
+  }
   __device__ __forceinline__ int64_t partial_row(int b, int kv_head, int row, int part) const {
     return ((int64_t{b} * p.kv_heads + kv_head) * (int64_t{p.max_q} * p.group) + row) * parts + part;
   }
 };
 
-constexpr int kWarps = 4;
+// Loads tiles of keys and values; of a paged cache, finds the places of the tile after it.
+template <class T, int P, bool kPaged>
+struct KeyLoader {
+  static constexpr int kKeys = kTileRows<T, P>;
+  const Forward& a;
+  const KeyTiles<kKeys>& tiles;
+  T* stages;
+  PlaceStages<kKeys> places;
+  HeadRows<T> k, v;  // of a paged cache: of its first page
+  int b;
+
+  __device__ __forceinline__ void find(int tile) const {
+    if (tile < tiles.count) places.load(tile, a.cache, b, tiles.first(tile), tiles.last(tile));
+  }
+  __device__ __forceinline__ void load(int tile) const {
+    if (tile >= tiles.count) return;
+    const int first = tiles.first(tile);
+    const RowRange range = {0, tiles.last(tile), 0, 0};
+    if constexpr (kPaged) {
+      load_stage<P, kKeys>(stages, tile, paged(k, a.k, tile, first), paged(v, a.v, tile, first), first, range, a.p.dim, a.v.dim);
+      find(tile + 1);
+    } else {
+      load_stage<P, kKeys>(stages, tile, k, v, first, range, a.p.dim, a.v.dim);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ PagedRows<T> paged(const HeadRows<T>& rows, const AttentionTensor& of, int tile, int first) const {
+    return {rows.base, of.batch_stride, of.row_stride, rows.vectors, a.cache, places.pages(tile), places.rows(tile), first};
+  }
+};
 
 // One lane's part of the softmax over its rows g and g + 8: the largest score so far, in units of log2, and the lane's share of the sum.
 struct RowSums {
@@ -61,7 +108,7 @@ struct RowSums {
 
 __device__ __forceinline__ float log_sum_exp_of(float most, float total) { return total == 0.0f ? -INFINITY : most * kLn2 + logf(total); }
 
-template <class T, int P>
+template <class T, int P, bool kPaged>
 __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forward(const __grid_constant__ Forward a) {
   constexpr int kKeys = kTileRows<T, P>, kTiles = kKeys / 8;
   const AttentionProblem& p = a.p;
@@ -74,18 +121,29 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
   index /= a.row_tiles;
   const int kv_head = index % p.kv_heads, b = index / p.kv_heads;
 
-  const AttentionSequence s(p, b);
+  const AttentionSequence s(p, a.cache, b);
   const int first = tile_of_rows * rows, all_rows = s.queries * p.group;
-  if (first >= all_rows) return;
+  const Parts parts = a.parts_of(s);
+  if (first >= all_rows || part >= parts.parts) return;
   const int query_begin = first / p.group, query_end = (min(first + rows, all_rows) - 1) / p.group + 1;
-  const KeyTiles<kKeys> tiles(p, s, query_begin, query_end, part * a.part_keys, min(s.keys, (part + 1) * a.part_keys));
+  const int key_begin = parts.first_key + part * parts.part_keys;
+  const KeyTiles<kKeys> tiles(p, s, query_begin, query_end, key_begin, min(s.keys, key_begin + parts.part_keys));
 
   T* const query_tile = dynamic_smem<T>();
-  T* const stages = query_tile + rows * P;  // two of keys and values
-  const HeadRows<T> q = a.q.of<T>(b, s.first_q, kv_head * p.group, p.group);
-  const HeadRows<T> k = a.k.of<T>(b, s.first_k, kv_head, 1), v = a.v.of<T>(b, s.first_k, kv_head, 1);
-  load_tile<T, P>(query_tile, rows, q, first, {0, all_rows, 0, 0}, p.dim);
-  if (tiles.count > 0) load_stage<P, kKeys>(stages, 0, k, v, tiles.first(0), {0, tiles.last(0), 0, 0}, p.dim, a.v.dim);
+  T* const stages = query_tile + rows * P;                                              // two of keys and values
+  const PlaceStages<kKeys> places{reinterpret_cast<int32_t*>(stages + 4 * kKeys * P)};  // where there is a block table
+  const int table_b = kPaged ? 0 : b;
+  const KeyLoader<T, P, kPaged> keys_of{
+      a, tiles, stages, places, a.k.of<T>(table_b, s.first_k, kv_head, 1), a.v.of<T>(table_b, s.first_k, kv_head, 1), b};
+  if constexpr (kPaged) {
+    keys_of.find(0);
+    copy_async_commit();
+    check_pages(a.cache, b, tiles.begin, tiles.end);
+    copy_async_wait<0>();
+    __syncthreads();  // the first tile's places have arrived
+  }
+  load_tile<T, P>(query_tile, rows, a.q.of<T>(b, s.first_q, kv_head * p.group, p.group), first, {0, all_rows, 0, 0}, p.dim);
+  keys_of.load(0);
   copy_async_commit();
 
   const int warp_row = 16 * warp;  // idle where the last tile of rows ends before it
@@ -96,14 +154,13 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
   for (int tile = 0; tile < tiles.count; ++tile) {
     copy_async_wait<0>();
     __syncthreads();  // this tile has arrived, and the one before it is done with
-    if (tile + 1 < tiles.count)
-      load_stage<P, kKeys>(stages, tile + 1, k, v, tiles.first(tile + 1), {0, tiles.last(tile + 1), 0, 0}, p.dim, a.v.dim);
+    keys_of.load(tile + 1);
     copy_async_commit();
     if (idle) continue;
     const T* const keys = stage_of<P, kKeys>(stages, tile);
     float scores[kTiles][4];
     clear(scores);
-    multiply_rows<T, P>(scores, query_tile, warp_row, keys, p.dim);
+    multiply_rows<T, P>(scores, query_tile, warp_row, keys, p.dim, p.tf32);
     // Scaled before the maximum is taken: the scale may be negative, and a difference of products would not be 0 at the maximum itself.
     scale(scores, p.scale_log2);
     const int key = tiles.first(tile);
@@ -129,7 +186,7 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
         }
       }
     }
-    multiply_columns<T, P>(sums, scores, keys + kKeys * P, 0, a.v.dim);
+    multiply_columns<T, P>(sums, scores, keys + kKeys * P, 0, a.v.dim, p.tf32);
   }
   copy_async_wait<0>();  // where there was no tile, the queries are still on their way to where sums will lie
   __syncthreads();       // and other threads' copies too
@@ -178,20 +235,21 @@ __global__ void __launch_bounds__(32 * kCombineWarps) attention_combine(const __
   const int row = static_cast<int>(index % most_rows), kv_head = static_cast<int>(index / most_rows % p.kv_heads);
   const int64_t b = index / most_rows / p.kv_heads;
   if (b >= p.batch) return;
-  const AttentionSequence s(p, static_cast<int>(b));
+  const AttentionSequence s(p, a.cache, static_cast<int>(b));
   if (row >= s.queries * p.group) return;
+  const int parts = a.parts_of(s).parts;
   const int64_t at = a.partial_row(s.b, kv_head, row, 0);
   float most = -INFINITY;
-  for (int part = 0; part < a.parts; ++part) most = fmaxf(most, load_float(a.partial_most + at + part));
+  for (int part = 0; part < parts; ++part) most = fmaxf(most, load_float(a.partial_most + at + part));
   const float base = most == -INFINITY ? 0.0f : most;
   float total = 0.0f;
-  for (int part = 0; part < a.parts; ++part)
+  for (int part = 0; part < parts; ++part)
     total += load_float(a.partial_total + at + part) * exp2_approx(load_float(a.partial_most + at + part) - base);
   const float factor = total == 0.0f ? 0.0f : 1.0f / total;
   T* const to = a.output.of<T>(s.b, s.first_q, kv_head * p.group, p.group).at(row);
   for (int column = lane; column < a.v.dim; column += kWarpSize) {
     float sum = 0.0f;
-    for (int part = 0; part < a.parts; ++part)
+    for (int part = 0; part < parts; ++part)
       sum += load_float(a.partial + (at + part) * a.columns + column) * exp2_approx(load_float(a.partial_most + at + part) - base);
     store_float(to + column, sum * factor);
   }
@@ -203,7 +261,9 @@ __global__ void __launch_bounds__(32 * kCombineWarps) attention_combine(const __
 template <class T, int P>
 Status run(Context& context, const attention_args& args) {
   const Gpu& gpu = gpu_of(context);
-  Forward a = {AttentionProblem(args),
+  constexpr int kKeys = kTileRows<T, P>;
+  Forward a = {AttentionProblem(gpu, args),
+               AttentionCache(gpu, args),
                AttentionTensor(args.q),
                AttentionTensor(args.k),
                AttentionTensor(args.v),
@@ -212,7 +272,7 @@ Status run(Context& context, const attention_args& args) {
                args.log_sum_exp.as<float>(),
                1,
                1,
-               args.max_k,
+               kKeys,
                (static_cast<int>(args.v.last()) + kGroup - 1) / kGroup * kGroup,
                nullptr,
                nullptr,
@@ -221,18 +281,18 @@ Status run(Context& context, const attention_args& args) {
   if (!p.fits()) return unsupported("attention of a sequence of " + std::to_string(max(p.max_q, p.max_k)) + " tokens");
   const int64_t heads = int64_t{p.batch} * p.kv_heads, rows = int64_t{p.max_q} * p.group;
   if (heads * rows == 0) return Status::ok();
-  constexpr size_t kRow = P * sizeof(T), kStages = 4 * kTileRows<T, P> * kRow;
-  const int warps = attention_warps(gpu, rows, kWarps, kStages, 16 * kRow);
+  constexpr size_t kRow = P * sizeof(T);
+  const size_t stages = 4 * kKeys * kRow + (a.cache.table ? PlaceStages<kKeys>::kBytes : 0);
+  const int warps = attention_warps(gpu, rows, kWarps, stages, 16 * kRow);
   a.row_tiles = static_cast<int>((rows + 16 * warps - 1) / (16 * warps));
 
-  // One tile of rows and too few blocks: cut the keys, four tiles a part at least.
-  constexpr int kPartKeys = 4 * kTileRows<T, P>;
+  // One tile of rows and too few blocks: cut the keys.
+  constexpr int kPartKeys = kPartTiles * kKeys;
   const int64_t wanted = 2 * int64_t{gpu.multiprocessors} / heads;
   if (a.row_tiles == 1 && wanted > 1 && p.max_k > kPartKeys) {
     const int64_t most = (p.max_k + kPartKeys - 1) / kPartKeys, parts = wanted < most ? wanted : most;
-    const int64_t keys = (p.max_k + parts - 1) / parts;
-    a.part_keys = static_cast<int>((keys + kTileRows<T, P> - 1) / kTileRows<T, P> * kTileRows<T, P>);
-    a.parts = (p.max_k + a.part_keys - 1) / a.part_keys;
+    const int64_t tiles = (p.max_k + kKeys - 1) / kKeys, part_tiles = (tiles + parts - 1) / parts;
+    a.parts = static_cast<int>((tiles + part_tiles - 1) / part_tiles);
     const size_t partial_rows = static_cast<size_t>(heads * rows * a.parts);
     void* memory;
     TILEWISE_RETURN_IF_ERROR(context.scratch(partial_rows * (a.columns + 2) * sizeof(float), &memory));
@@ -242,8 +302,8 @@ Status run(Context& context, const attention_args& args) {
   }
   const int64_t blocks = heads * a.row_tiles * a.parts;
   if (blocks > 0x7fffffff) return unsupported("attention of " + std::to_string(heads * rows) + " rows");
-  const LaunchShape shape{"attention_forward", dim3(static_cast<unsigned>(blocks)), dim3(32 * warps), kStages + 16 * kRow * warps};
-  TILEWISE_RETURN_IF_ERROR(launch(gpu, shape, attention_forward<T, P>, a));
+  const LaunchShape shape{"attention_forward", dim3(static_cast<unsigned>(blocks)), dim3(32 * warps), stages + 16 * kRow * warps};
+  TILEWISE_RETURN_IF_ERROR(launch(gpu, shape, a.cache.table ? attention_forward<T, P, true> : attention_forward<T, P, false>, a));
   if (a.parts == 1) return Status::ok();
   const int64_t joins = (heads * rows + kCombineWarps - 1) / kCombineWarps;
   return launch(gpu, {"attention_combine", dim3(static_cast<unsigned>(joins)), dim3(32 * kCombineWarps)}, attention_combine<T>, a);

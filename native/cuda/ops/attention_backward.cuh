@@ -19,8 +19,8 @@ struct Backward {
   float* delta;
   int row_tiles, key_tiles;
 
-  explicit Backward(const attention_backward_args& a)
-      : p(a),
+  Backward(const Gpu& gpu, const attention_backward_args& a)
+      : p(gpu, a),
         q(a.q),
         k(a.k),
         v(a.v),
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_queries(const 
   if (!idle) {
     float d[2][4];
     clear(d);
-    multiply_rows<T, P>(d, dout_tile, warp_row, stages + warp_row * P, a.v.dim);
+    multiply_rows<T, P>(d, dout_tile, warp_row, stages + warp_row * P, a.v.dim, p.tf32);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float mine = g % 2 ? d[half][2 * half + 1] : d[half][2 * half];
@@ -112,9 +112,9 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_queries(const 
     const int key = tiles.first(tile) + 2 * t;
     float scores[kTiles][4], dscores[kTiles][4];
     clear(scores);
-    multiply_rows<T, P>(scores, query_tile, warp_row, keys, p.dim);
+    multiply_rows<T, P>(scores, query_tile, warp_row, keys, p.dim, p.tf32);
     clear(dscores);
-    multiply_rows<T, P>(dscores, dout_tile, warp_row, keys + kKeys * P, a.v.dim);
+    multiply_rows<T, P>(dscores, dout_tile, warp_row, keys + kKeys * P, a.v.dim, p.tf32);
     scale(scores, p.scale_log2);
     if (tiles.is_masked(p, s, tile, query_begin, query_end)) mask_scores(scores, p, s, p.group, head, row, all_rows, key, tiles.last(tile));
     if (a.dropout.probability > 0.0f) {
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_queries(const 
     for (int n = 0; n < kTiles; ++n)
 #pragma unroll
       for (int i = 0; i < 4; ++i) dscores[n][i] = of[i / 2].gradient(of[i / 2].weight(scores[n][i]), dscores[n][i]);
-    multiply_columns<T, P>(dquery, dscores, keys, 0, p.dim);
+    multiply_columns<T, P>(dquery, dscores, keys, 0, p.dim, p.tf32);
   }
   if (idle) return;
   const float factor[2] = {p.scale, p.scale};
@@ -207,9 +207,9 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
     const float* const log2_sums = statistics + tile % 2 * (2 * kRows);
     float weights[kTiles][4], dscores[kTiles][4];  // transposed: a row a key, a column a query row
     clear(weights);
-    multiply_rows<T, P, true>(weights, key_tile, warp_row, queries, p.dim);
+    multiply_rows<T, P, true>(weights, key_tile, warp_row, queries, p.dim, p.tf32);
     clear(dscores);
-    multiply_rows<T, P, true>(dscores, value_tile, warp_row, douts, a.v.dim);
+    multiply_rows<T, P, true>(dscores, value_tile, warp_row, douts, a.v.dim, p.tf32);
     scale(weights, p.scale_log2);
     const int row = row_begin + tile * kRows + 2 * t, key = first + warp_row + g;
     const int tile_begin = (row - 2 * t) / p.group, tile_end = (min(row - 2 * t + kRows, row_end) - 1) / p.group + 1;
@@ -244,8 +244,8 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
         }
       }
     }
-    multiply_columns<T, P>(dvalues, weights, douts, column, a.v.dim - column);
-    multiply_columns<T, P>(dkeys, dscores, queries, column, p.dim - column);
+    multiply_columns<T, P>(dvalues, weights, douts, column, a.v.dim - column, p.tf32);
+    multiply_columns<T, P>(dkeys, dscores, queries, column, p.dim - column, p.tf32);
   }
   copy_async_wait<0>();  // where no query sees a key, the tiles are still on their way to where sums will lie
   __syncthreads();       // and other threads' copies too
@@ -259,7 +259,7 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
 template <class T, int P>
 Status run(Context& context, const attention_backward_args& args) {
   const Gpu& gpu = gpu_of(context);
-  Backward a(args);
+  Backward a(gpu, args);
   const AttentionProblem& p = a.p;
   if (!p.fits()) return unsupported("attention_backward of a sequence of " + std::to_string(max(p.max_q, p.max_k)) + " tokens");
   const int64_t heads = int64_t{p.batch} * p.kv_heads, rows = int64_t{p.max_q} * p.group;
@@ -285,7 +285,7 @@ Status run(Context& context, const attention_backward_args& args) {
                                   attention_backward_keys<T, P>, a));
   if (!args.dbias) return Status::ok();
   return write_matrix<T, P, true>(context, "attention_backward_bias",
-                                  AttentionMatrix(args, args.v, args.doutput, a.dropout, a.delta, args.dbias));
+                                  AttentionMatrix(gpu, args, args.v, args.doutput, a.dropout, a.delta, args.dbias));
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ using namespace attention_tile;
 
 template <class T, int P>
 Status run(Context& context, const attention_weights_args& a) {
-  AttentionMatrix matrix(a, a.k, a.q, AttentionDropout(0.0f, 0, 0), nullptr, a.weights);
+  AttentionMatrix matrix(gpu_of(context), a, a.k, a.q, AttentionDropout(0.0f, 0, 0), nullptr, a.weights);
   if (!matrix.p.fits()) return unsupported("attention_weights of a sequence of " + std::to_string(max(a.max_q, a.max_k)) + " tokens");
   if (matrix.dims[1] == 1) matrix.factor = 1.0f / static_cast<float>(matrix.p.heads);
   return write_matrix<T, P, false>(context, "attention_weights", matrix);

@@ -5,7 +5,7 @@
 #pragma once
 #include "../../core/random.h"
 #include "../ptx/convert.cuh"
-#include "vector.cuh"
+#include "row_index.cuh"
 
 namespace tilewise::TILEWISE_GPU::attention_tile {
 
@@ -23,6 +23,7 @@ struct HeadRows {
     const int i = group == 1 ? row : row / group;
     return base + i * row_stride + (row - i * group) * head_stride;
   }
+  __device__ __forceinline__ bool has(int) const { return true; }
 };
 
 // keep or bias: strides over [B, H, Tq, Tk], 0 where its dimension is 1.
@@ -49,13 +50,14 @@ struct AttentionProblem {
   int q_rows, k_rows;  // ragged: of all sequences; dense: of one
   int batch, heads, kv_heads, group, max_q, max_k, extra, left, right, dim;
   float scale, scale_log2;
+  bool tf32;  // f32 products may round their factors to tf32
   MaskTensor<float> bias;
   MaskTensor<uint8_t> keep;
 
   static constexpr int64_t kOpen = 1 << 29;
 
   template <class Args>
-  explicit AttentionProblem(const Args& a)
+  AttentionProblem(const Gpu& gpu, const Args& a)
       : q_offsets(a.q_offsets ? a.q_offsets.template as<const int32_t>() : nullptr),
         k_offsets(a.k_offsets ? a.k_offsets.template as<const int32_t>() : nullptr),
         key_lengths(a.key_lengths ? a.key_lengths.template as<const int32_t>() : nullptr),
@@ -73,6 +75,7 @@ struct AttentionProblem {
         dim(static_cast<int>(a.q.last())),
         scale(a.scale),
         scale_log2(a.scale * kLog2E),
+        tf32(gpu.tf32),
         bias(a.bias),
         keep(a.keep) {}
 
@@ -80,6 +83,22 @@ struct AttentionProblem {
 
  private:
   static int side(int64_t window) { return static_cast<int>(window < 0 || window > kOpen ? kOpen : window); }
+};
+
+// Keys and values that lie in caches: cache_lengths says how many of them exist, the block table in which pages they lie.
+struct AttentionCache {
+  const int32_t *lengths, *table;  // either may be null: no cache, or one that is not paged
+  int width, page_size, pages;     // of the table's rows, of a page, of all sequences
+  DeviceFault* fault;
+
+  AttentionCache(const Gpu& gpu, const attention_args& a)
+      : lengths(a.cache_lengths ? a.cache_lengths.as<const int32_t>() : nullptr),
+        table(a.block_table ? a.block_table.as<const int32_t>() : nullptr),
+        width(a.block_table ? static_cast<int>(a.block_table.dims[1]) : 0),
+        page_size(a.block_table ? static_cast<int>(a.k.dims[1]) : 1),
+        pages(a.block_table ? static_cast<int>(a.k.dims[0]) : 0),
+        fault(gpu.fault) {}
+  __device__ __forceinline__ bool has(int32_t page) const { return page >= 0 && page < pages; }
 };
 
 // One sequence of the batch. Offsets come from the device and no one has looked at them: they are cut to what lies in memory.
@@ -93,9 +112,17 @@ struct AttentionSequence {
   __device__ __forceinline__ AttentionSequence(const AttentionProblem& p, int index) : b(index) {
     find(p.q_offsets, p.q_rows, p.max_q, first_q, queries);
     find(p.k_offsets, p.k_rows, p.max_k, first_k, keys);
-    masked_keys = max(0, keys - p.extra);
-    shift = masked_keys - queries;
-    limit = p.key_lengths ? min(max(p.key_lengths[b], 0), masked_keys) : masked_keys;
+    align(p);
+  }
+  __device__ __forceinline__ AttentionSequence(const AttentionProblem& p, const AttentionCache& cache, int index) : b(index) {
+    find(p.q_offsets, p.q_rows, p.max_q, first_q, queries);
+    find(p.k_offsets, p.k_rows, p.max_k, first_k, keys);
+    if (cache.lengths) {
+      const int length = cache.lengths[b];
+      keys = min(max(length, 0), p.max_k);
+      if (keys != length && threadIdx.x == 0) report_fault(cache.fault, 0, b, length);
+    }
+    align(p);
   }
   // Of query i in a contiguous [rows, …] tensor beside q.
   __device__ __forceinline__ int64_t query_row(const AttentionProblem& p, int i) const {
@@ -103,6 +130,11 @@ struct AttentionSequence {
   }
 
  private:
+  __device__ __forceinline__ void align(const AttentionProblem& p) {
+    masked_keys = max(0, keys - p.extra);
+    shift = masked_keys - queries;
+    limit = p.key_lengths ? min(max(p.key_lengths[b], 0), masked_keys) : masked_keys;
+  }
   __device__ __forceinline__ void find(const int32_t* offsets, int rows, int most, int& first, int& length) const {
     first = offsets ? min(max(offsets[b], 0), rows) : 0;
     length = offsets ? min(max(offsets[b + 1] - first, 0), min(most, rows - first)) : rows;

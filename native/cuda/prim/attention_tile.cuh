@@ -2,7 +2,8 @@
 // another: scores come out in mma's D layout, in which a lane holds columns 2t and 2t + 1 of rows g and g + 8 (g = lane / 4, t = lane % 4),
 // and go into the next product as its A operand without leaving the registers.
 //
-// f32 is three products of tf32: x = high + low, each of 11 bits; low * low, below 2^-22 of the product, is left out.
+// f32 is three products of tf32: x = high + low, each of 11 bits; low * low, below 2^-22 of the product, is left out. Where the device may
+// round to tf32, it is the product of the high parts alone.
 #pragma once
 #include "../cuda.h"
 #include "../ptx/copy_async.cuh"
@@ -38,15 +39,16 @@ struct RowRange {
 };
 
 // Loads columns [0, dim), zeros up to a whole group. Asynchronous where rows are aligned: the caller commits, waits and synchronizes.
-template <class T, int P>
-__device__ __forceinline__ void load_tile(T* tile, int rows, const HeadRows<T>& from, int first, const RowRange& range, int dim) {
+// Rows: HeadRows, or PagedRows of a paged cache.
+template <class T, int P, class Rows>
+__device__ __forceinline__ void load_tile(T* tile, int rows, const Rows& from, int first, const RowRange& range, int dim) {
   constexpr int kPer = kChunk<T>, kChunks = P / kPer;
   const int used = (dim + kGroup - 1) / kGroup * (kGroup / kPer);
   for (int at = threadIdx.x; at < rows * kChunks; at += blockDim.x) {
     const int row = at / kChunks, chunk = at % kChunks, column = chunk * kPer;
     if (chunk >= used) continue;
     T* to = tile + tile_at<T, P>(row, chunk);
-    const int valid = range.has(first + row) ? min(max(dim - column, 0), kPer) : 0;
+    const int valid = range.has(first + row) && from.has(first + row) ? min(max(dim - column, 0), kPer) : 0;
     const T* source = valid > 0 ? from.at(first + row) + column : from.base;
     if (from.vectors) {
       copy_async<16>(to, source, valid * static_cast<int>(sizeof(T)));
@@ -64,51 +66,52 @@ template <int P, int kRows, class T>
 __device__ __forceinline__ T* stage_of(T* stages, int index) {
   return stages + index % 2 * (2 * kRows * P);
 }
-template <int P, int kRows, class T>
-__device__ __forceinline__ void load_stage(T* stages, int index, const HeadRows<T>& x, const HeadRows<T>& y, int first,
-                                           const RowRange& range, int x_dim, int y_dim) {
+template <int P, int kRows, class T, class Rows>
+__device__ __forceinline__ void load_stage(T* stages, int index, const Rows& x, const Rows& y, int first, const RowRange& range, int x_dim,
+                                           int y_dim) {
   T* const to = stage_of<P, kRows>(stages, index);
   load_tile<T, P>(to, kRows, x, first, range, x_dim);
   load_tile<T, P>(to + kRows * P, kRows, y, first, range, y_dim);
 }
 
-// An operand of mma: N registers, and for f32 what tf32 leaves of them.
-template <class T, int N>
+// How the operands of a product are given to the tensor core: 16-bit types as they are, f32 as one tf32 or as two.
+enum class Operands { plain, rounded, split };
+
+// An operand of mma: N registers, and for split ones what tf32 leaves of them.
+template <class T, int N, Operands kOperands>
 struct Fragment {
-  static constexpr bool kSplit = std::is_same_v<T, float>;
-  uint32_t high[N], low[kSplit ? N : 1];
+  uint32_t high[N], low[kOperands == Operands::split ? N : 1];
 
   __device__ __forceinline__ void set(int i, uint32_t bits) {
-    if constexpr (kSplit) {
-      high[i] = to_tf32(__uint_as_float(bits));
-      low[i] = to_tf32(__uint_as_float(bits) - __uint_as_float(high[i]));
-    } else {
+    if constexpr (kOperands == Operands::plain) {
       high[i] = bits;
+    } else {
+      high[i] = to_tf32(__uint_as_float(bits));
+      if constexpr (kOperands == Operands::split) low[i] = to_tf32(__uint_as_float(bits) - __uint_as_float(high[i]));
     }
   }
 };
 
 // kSwapped: the operands have changed places. The order of the three products then changes with them, so that a · b and b · a are the same
 // bits (kernels that compute a matrix and its transpose rely on it).
-template <class T, bool kSwapped>
-__device__ __forceinline__ void multiply(float (&d)[4], const Fragment<T, 4>& a, const Fragment<T, 2>& b, SITE) {
-  if constexpr (Fragment<T, 4>::kSplit) {
+template <bool kSwapped, class T, Operands kOperands>
+__device__ __forceinline__ void multiply(float (&d)[4], const Fragment<T, 4, kOperands>& a, const Fragment<T, 2, kOperands>& b, SITE) {
+  if constexpr (kOperands == Operands::split) {
     mma<tf32>(d, kSwapped ? a.high : a.low, kSwapped ? b.low : b.high, site);
     mma<tf32>(d, kSwapped ? a.low : a.high, kSwapped ? b.high : b.low, site);
-    mma<tf32>(d, a.high, b.high, site);
-  } else {
-    mma<T>(d, a.high, b.high, site);
   }
+  mma<std::conditional_t<kOperands == Operands::plain, T, tf32>>(d, a.high, b.high, site);
 }
 
-// d[n] += rows [a_row, a_row + 16) of a times rows [8n, 8n + 8) of b, over `dim` columns.
-template <class T, int P, bool kSwapped = false, int kTiles>
+namespace detail {
+
+template <class T, int P, bool kSwapped, Operands kOperands, int kTiles>
 __device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a, int a_row, const T* b, int dim) {
   const int lane = threadIdx.x % kWarpSize, steps = (dim + kDepth<T> - 1) / kDepth<T>;
 #pragma unroll(sizeof(T) == 2 ? 4 : 2)
   for (int step = 0; step < steps; ++step) {
     const auto rows = load_matrix<4>(a + tile_at<T, P>(a_row + lane % 16, 2 * step + lane / 16));
-    Fragment<T, 4> fa;
+    Fragment<T, 4, kOperands> fa;
 #pragma unroll
     for (int i = 0; i < 4; ++i) fa.set(i, rows.r[i]);
 #pragma unroll
@@ -116,26 +119,23 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a,
       const auto columns = load_matrix<4>(b + tile_at<T, P>(8 * n + lane / 16 * 8 + lane % 8, 2 * step + lane / 8 % 2));
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        Fragment<T, 2> fb;
+        Fragment<T, 2, kOperands> fb;
         fb.set(0, columns.r[2 * half]);
         fb.set(1, columns.r[2 * half + 1]);
-        multiply<T, kSwapped>(d[n + half], fa, fb);
+        multiply<kSwapped>(d[n + half], fa, fb);
       }
     }
   }
 }
 
-// d[n] += w times columns [column + 8n, column + 8n + 8) of b: w is 16 × (8 kTiles) in D's layout, b has a row for each of its columns.
-// Only the groups of columns before `columns` are computed.
-//
 // The depth index of a product is anyone's to permute. f32 takes w's columns 2t and 2t + 1 where the A operand wants t and t + 4, which is
 // how they lie, and reads b's rows accordingly.
-template <class T, int P, int kTiles, int kColumnTiles>
+template <class T, int P, Operands kOperands, int kTiles, int kColumnTiles>
 __device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], const float (&w)[kTiles][4], const T* b, int column,
                                                  int columns) {
   constexpr int kSteps = kTiles * 8 / kDepth<T>, kGroupTiles = kGroup / 8;
   const int lane = threadIdx.x % kWarpSize, g = lane / 4, t = lane % 4;
-  Fragment<T, 4> a[kSteps];
+  Fragment<T, 4, kOperands> a[kSteps];
 #pragma unroll
   for (int step = 0; step < kSteps; ++step) {
     if constexpr (sizeof(T) == 4) {
@@ -155,7 +155,7 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], co
     for (int step = 0; step < kSteps; ++step) {
 #pragma unroll
       for (int n = group * kGroupTiles; n < (group + 1) * kGroupTiles; n += 2) {
-        Fragment<T, 2> fb[2];
+        Fragment<T, 2, kOperands> fb[2];
         if constexpr (sizeof(T) == 4) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
@@ -169,11 +169,37 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], co
 #pragma unroll
           for (int i = 0; i < 4; ++i) fb[i / 2].set(i % 2, rows.r[i]);
         }
-        multiply<T, false>(d[n], a[step], fb[0]);
-        multiply<T, false>(d[n + 1], a[step], fb[1]);
+        multiply<false>(d[n], a[step], fb[0]);
+        multiply<false>(d[n + 1], a[step], fb[1]);
       }
     }
   }
+}
+
+}  // namespace detail
+
+// d[n] += rows [a_row, a_row + 16) of a times rows [8n, 8n + 8) of b, over `dim` columns.
+template <class T, int P, bool kSwapped = false, int kTiles>
+__device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a, int a_row, const T* b, int dim, bool tf32_allowed) {
+  if constexpr (sizeof(T) == 2)
+    detail::multiply_rows<T, P, kSwapped, Operands::plain>(d, a, a_row, b, dim);
+  else if (tf32_allowed)
+    detail::multiply_rows<T, P, kSwapped, Operands::rounded>(d, a, a_row, b, dim);
+  else
+    detail::multiply_rows<T, P, kSwapped, Operands::split>(d, a, a_row, b, dim);
+}
+
+// d[n] += w times columns [column + 8n, column + 8n + 8) of b: w is 16 × (8 kTiles) in D's layout, b has a row for each of its columns.
+// Only the groups of columns before `columns` are computed.
+template <class T, int P, int kTiles, int kColumnTiles>
+__device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], const float (&w)[kTiles][4], const T* b, int column,
+                                                 int columns, bool tf32_allowed) {
+  if constexpr (sizeof(T) == 2)
+    detail::multiply_columns<T, P, Operands::plain>(d, w, b, column, columns);
+  else if (tf32_allowed)
+    detail::multiply_columns<T, P, Operands::rounded>(d, w, b, column, columns);
+  else
+    detail::multiply_columns<T, P, Operands::split>(d, w, b, column, columns);
 }
 
 // Bias and masks on scores in units of log2. The lane's rows are `row` and row + 8 of those that `group` heads from first_head on share,

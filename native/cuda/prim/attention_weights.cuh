@@ -33,9 +33,9 @@ struct AttentionMatrix {
   int64_t size;
 
   template <class Args>
-  AttentionMatrix(const Args& a, const View& values, const View& doutput, const AttentionDropout& dropout, const float* delta,
-                  const View& result)
-      : p(a),
+  AttentionMatrix(const Gpu& gpu, const Args& a, const View& values, const View& doutput, const AttentionDropout& dropout,
+                  const float* delta, const View& result)
+      : p(gpu, a),
         q(a.q),
         k(a.k),
         v(values),
@@ -52,9 +52,10 @@ struct AttentionMatrix {
 
 constexpr int kMatrixWarps = 4;
 
-// The score gradient of each pair (kGradient), or its weight.
+// The score gradient of each pair (kGradient), or its weight. f32 names its blocks a multiprocessor (0: any): left alone, ptxas
+// aims at more of them than shared memory has room for, and spills.
 template <class T, int P, bool kGradient>
-__global__ void __launch_bounds__(32 * kMatrixWarps) attention_matrix(const __grid_constant__ AttentionMatrix a) {
+__global__ void __launch_bounds__(32 * kMatrixWarps, sizeof(T) == 4 ? 4 : 0) attention_matrix(const __grid_constant__ AttentionMatrix a) {
   constexpr int kKeys = kTileRows<T, P>, kTiles = kKeys / 8;
   SHARED_ARRAY(float, column_sums, kMatrixWarps* kKeys);
   const AttentionProblem& p = a.p;
@@ -103,12 +104,12 @@ __global__ void __launch_bounds__(32 * kMatrixWarps) attention_matrix(const __gr
     if (first + warp_row < s.queries) {
       float scores[kTiles][4], dweights[kGradient ? kTiles : 1][4];
       clear(scores);
-      multiply_rows<T, P>(scores, query_tile, warp_row, key_rows, p.dim);
+      multiply_rows<T, P>(scores, query_tile, warp_row, key_rows, p.dim, p.tf32);
       scale(scores, p.scale_log2);
       mask_scores(scores, p, s, 1, head, row, s.queries, key + 2 * t, end);
       if constexpr (kGradient) {
         clear(dweights);
-        multiply_rows<T, P>(dweights, dout_tile, warp_row, value_rows, a.v.dim);
+        multiply_rows<T, P>(dweights, dout_tile, warp_row, value_rows, a.v.dim, p.tf32);
       }
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
