@@ -58,8 +58,9 @@ export function decoder(
   const norm = () => [bench.random([width]), llama ? undefined : bench.random([width], 0.02)] as const
   const table = bench.random([vocabulary, width], 0.02)
   const positions = llama ? undefined : bench.random([length, width], 0.02)
-  const own = (values: Int32Array) => bench.own(tensor(values, [batch], { device: bench.device }))
+  const own = (values: Int32Array) => bench.own(tensor(values, [batch], { device: bench.device, dtype: 'i32' }))
   const positionIds = own(new Int32Array(batch).fill(length - 1))
+  const cacheLengths = own(new Int32Array(batch).fill(length))
   const slots = own(Int32Array.from({ length: batch }, (_, b) => (b + 1) * length - 1))
   // 500,000 is Llama 3's base.
   const angles = llama ? rotaryTables({ dim: headDim, length, base: 500_000, device: bench.device }) : undefined
@@ -85,7 +86,7 @@ export function decoder(
       const before = normalize(x, layer.norms[0] as Layer['norms'][0], residual)
       const cache = { k: layer.keys, v: layer.values, slots }
       const { q } = qkv(before.y, layer.projection[0], layer.projection[1], projections, { rotary, cache }) // [B, H, D]
-      const { output } = attention(reshape(q, [batch, 1, heads, headDim]), layer.keys, layer.values) // [B, 1, H, D]
+      const { output } = attention(reshape(q, [batch, 1, heads, headDim]), layer.keys, layer.values, { cacheLengths }) // [B, 1, H, D]
       const attended = linear(reshape(output, [batch, heads * headDim]), layer.out[0], layer.out[1])
       const after = normalize(attended, layer.norms[1] as Layer['norms'][0], before.sum)
       x = feedForward(after.y, layer.up[0], layer.up[1], layer.down[0], layer.down[1], {
