@@ -154,6 +154,7 @@ async function warmUp(): Promise<void> {
   bench.begin()
 }
 
+/** A copy of the working tree may have no history: there TILEWISE_COMMIT names it. */
 function commit(): string {
   try {
     return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { stdio: ['ignore', 'pipe', 'ignore'], encoding: 'utf8' }).trim()

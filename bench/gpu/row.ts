@@ -51,7 +51,7 @@ export interface Family {
   rows(small: boolean): GpuRow[]
 }
 
-/** The position of one number of `list` when small shapes are wanted. */
+/** Picks a row's own figure, or the one of its small form. */
 export const sized =
   (small: boolean) =>
   <T>(full: T, tiny: T): T =>

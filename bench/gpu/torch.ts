@@ -74,12 +74,15 @@ export class GpuTorch {
     await this.#ask({ release: true })
   }
 
-  /** Asks, and starts PyTorch anew for the next row where it has died of this one. */
+  /** Asks, and starts PyTorch anew for the next row where it has died of this one, or its CUDA context is lost. */
   async #ask<Reply extends object>(request: object): Promise<Reply> {
     try {
       return await this.#python.ask<Reply>(request, PATIENCE)
     } catch (error) {
-      if (error instanceof TorchError && (await this.#died())) this.#python = await this.#start()
+      if (error instanceof TorchError) {
+        if (/CUDA error/.test(error.message)) await this.#python.close(true)
+        if (await this.#died()) this.#python = await this.#start()
+      }
       throw error
     }
   }

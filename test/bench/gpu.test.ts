@@ -110,17 +110,29 @@ describe('bench:gpu', () => {
   })
   it('asks PyTorch beside it, notices different answers, and goes on after a crash', () => {
     const json = join(folder, 'fake.json')
-    const { status, stderr } = run('--device', 'cpu', '--python', fake('fakePython.mjs'), '--rows', 'AdamW|clip', '--json', json)
+    const { status, stderr } = run(
+      '--device',
+      'cpu',
+      '--python',
+      fake('fakePython.mjs'),
+      '--rows',
+      'AdamW|clip|LayerNorm 16384×768, forward|RMSNorm 16384×4096, forward',
+      '--json',
+      json,
+    )
     const { rows, notMeasured, torch } = read(json)
     expect(torch?.torch).toBe('9.9')
     // The limits compute something else than the stand-in says.
-    expect(notMeasured.map(({ family }) => family)).toEqual(['limits', 'limits'])
+    expect(notMeasured.map(({ family }) => family)).toEqual(['limits', 'limits', 'memory'])
     expect(notMeasured[0]?.reason).toMatch(/the sides compute different things: result 0 is .* here, 1\.00 2\.00 3\.00 there/)
     expect(status).toBe(1)
     const adam = rows.find(({ row }) => row.startsWith('AdamW')) as GpuResult
     expect(adam).toMatchObject({ way: 'best', ways: { best: 1000, other: 2000 }, refused: { third: 'RuntimeError: no' } })
     expect(adam.theirs?.median).toBe(1000)
     expect(adam.ratio).toBeCloseTo(1000 / adam.ours.median, 2)
+    // The row after a lost context meets a process that answers, wrongly.
+    expect(rows.find(({ row }) => row.startsWith('LayerNorm'))?.note).toContain('CUDA error')
+    expect(notMeasured[2]).toMatchObject({ row: 'RMSNorm 16384×4096, forward', reason: expect.stringContaining('different things') })
     const clip = rows.find(({ row }) => row.startsWith('clip')) as GpuResult
     expect(clip).toMatchObject({ theirs: null, ratio: null, note: 'PyTorch’s process ended' })
     expect(stderr).toContain('(PyTorch’s process ended)')
