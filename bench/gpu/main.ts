@@ -29,7 +29,7 @@ const USAGE = `usage: npm run bench:gpu -- [options]
   --alone          without PyTorch
   --device simt    a rehearsal with small shapes where there is no GPU, also --device cpu: everything runs, the figures mean nothing
   --random         in a rehearsal: random data, as on a GPU, so that the two sides' results are not compared
-  --seconds N      begin no row after this time (default: 450, quick 105); what is left out is listed
+  --seconds N      begin no row after this time (default: 450, quick 105, a rehearsal 3600); what is left out is listed
   --index N        which GPU (default: 0)
   --list           print the names of the rows and stop`
 
@@ -71,7 +71,7 @@ const { quick } = values
 if (values.device !== 'cuda' && values.device !== 'simt' && values.device !== 'cpu')
   refuse(`--device must be 'cuda', 'simt' or 'cpu', is '${values.device}'`)
 const dry = values.device !== 'cuda'
-const seconds = Number(values.seconds ?? (quick ? 105 : 450))
+const seconds = Number(values.seconds ?? (dry ? 3600 : quick ? 105 : 450))
 if (!(seconds > 0)) refuse(`--seconds must be a positive number, is '${values.seconds}'`)
 const index = Number(values.index)
 if (!Number.isSafeInteger(index) || index < 0) refuse(`--index must be an integer from 0, is '${values.index}'`)
