@@ -191,7 +191,9 @@ Napi::Value SessionHandle::information(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value SessionHandle::report(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), opened(info.Env()).report()); }
+Napi::Value SessionHandle::report(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), opened(info.Env()).take_report());
+}
 
 // callback(id, code | null, message, detail, dtype, bytes: ArrayBuffer)
 void SessionHandle::on_completion(Napi::Env env, Napi::Function callback, std::nullptr_t*, Completion* raw) {

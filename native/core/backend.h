@@ -76,7 +76,7 @@ class Backend {
   virtual Status end_recording(std::unique_ptr<Recording>* recording) { return begin_recording(); }
   virtual Status launch(Recording& recording) { return begin_recording(); }
   // What the device has counted, as JSON; empty where it counts nothing. Complete after synchronize().
-  virtual std::string report() const { return {}; }
+  virtual std::string take_report() { return {}; }
 };
 
 }  // namespace tilewise

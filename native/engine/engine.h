@@ -43,7 +43,7 @@ class Engine {
   const MemoryStatistics& memory() const { return allocator_.statistics(); }
   size_t memory_limit() const { return allocator_.limit(); }
   DeviceInfo info() const { return backend_->info(); }
-  std::string report() const { return backend_->report(); }
+  std::string take_report() { return backend_->take_report(); }
 
  private:
   void push(std::function<void()> job);

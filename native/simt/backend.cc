@@ -50,7 +50,7 @@ class SimtBackend final : public Device {
     return stream()->capturing ? Status::ok() : faults_.take();
   }
 
-  std::string report() const override {
+  std::string take_report() override {
     nlohmann::json report = nlohmann::json::object();
     for (const auto& [name, c] : stream()->machine.counters().kernels())
       report["kernels"][name] = {
