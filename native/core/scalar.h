@@ -13,12 +13,14 @@ enum class Activation : int32_t { none = 0, relu = 1, gelu = 2, gelu_tanh = 3, s
 
 namespace scalar {
 
-// exp by 2^k * p(f), Cephes' coefficients: 1 ulp over the range, inf above 88.73, 0 below -87.34 (no subnormals), NaN stays NaN.
-TILEWISE_SCALAR float exp(float x) {
-  const float clamped = x < -87.5f ? -87.5f : x > 89.0f ? 89.0f : x;
+// e^x = 2^k * exp_fraction(x, k), k = exp_exponent(x): the integer nearest to x / ln 2, and Cephes' polynomial for the rest, 1 ulp. x from
+// -87.5 to 89, or NaN.
+TILEWISE_SCALAR float exp_exponent(float x) {
   // Adding and taking away 1.5 * 2^23 rounds to an integer on every processor; std::nearbyint needs SSE4.1 to vectorize.
-  const float k = (clamped * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
-  float r = clamped - k * 0.693359375f;
+  return (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
+}
+TILEWISE_SCALAR float exp_fraction(float x, float k) {
+  float r = x - k * 0.693359375f;
   r = r + k * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
@@ -26,7 +28,21 @@ TILEWISE_SCALAR float exp(float x) {
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
+  return p * (r * r) + r + 1.0f;
+}
+
+// e^x for x <= 0 or NaN, 0 below -87.34 (no subnormals): what large x need is half of the work of exp.
+TILEWISE_SCALAR float exp_of_nonpositive(float x) {
+  const float clamped = x < -87.5f ? -87.5f : x, k = exp_exponent(clamped);
+  const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, 4);
+  return x < -87.33654f ? 0.0f : exp_fraction(clamped, k) * power;
+}
+
+// e^x: inf above 88.73, 0 below -87.34 (no subnormals), NaN stays NaN.
+TILEWISE_SCALAR float exp(float x) {
+  const float clamped = x < -87.5f ? -87.5f : x > 89.0f ? 89.0f : x, k = exp_exponent(clamped);
   // Two factors keep 2^128 out of the exponent field while the product still overflows to inf where it must.
   const int32_t n = static_cast<int32_t>(k);
   const int32_t half = n >> 1;
@@ -34,7 +50,7 @@ TILEWISE_SCALAR float exp(float x) {
   float s1, s2;
   std::memcpy(&s1, &bits1, 4);
   std::memcpy(&s2, &bits2, 4);
-  const float y = p * s1 * s2;
+  const float y = exp_fraction(clamped, k) * s1 * s2;
   return x < -87.33654f ? 0.0f : x != x ? x : y;
 }
 

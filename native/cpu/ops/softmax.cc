@@ -1,7 +1,7 @@
 // Softmax and its logarithm over the last dimension, in f32. A row of -inf gives zeros (log: -inf) and the gradient 0.
 #include <cmath>
-#include <cstring>
 
+#include "../../core/scalar.h"
 #include "../elementwise.h"
 #include "../rows.h"
 
@@ -15,25 +15,6 @@ void each_row(const View& x, Body&& body) {
   parallel_for(n > 0 ? x.rows() : 0, row_grain(n), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) body(row * n, n);
   });
-}
-
-// e^x for x <= 0 or NaN, by the polynomial of scalar::exp: what that function does for large x is half of its work.
-inline __attribute__((always_inline)) float exp_of_nonpositive(float x) {
-  const float clamped = x < -87.5f ? -87.5f : x;
-  const float k = (clamped * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
-  float r = clamped - k * 0.693359375f;
-  r = r + k * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
-  float power;
-  std::memcpy(&power, &bits, 4);
-  return x < -87.33654f ? 0.0f : p * power;
 }
 
 // The largest element, NaN apart: one comparison an element. A NaN shows in the sum of exponentials, unless all else is -inf.
@@ -55,7 +36,7 @@ void softmax_row(const T* x, T* y, int64_t n, float scale) {
   }
   const auto weight = [=](int64_t i) __attribute__((always_inline)) {
     const float difference = scale * static_cast<float>(x[i]) - top;
-    return exp_of_nonpositive(difference > 0.0f ? 0.0f : difference);  // above 0 where a fused product was not rounded and top was
+    return scalar::exp_of_nonpositive(difference > 0.0f ? 0.0f : difference);  // above 0 where a fused product was not rounded and top was
   };
   if constexpr (std::is_same_v<T, float>) {
     const float total = sum_row(n, [=](int64_t i) { return y[i] = weight(i); });
@@ -77,7 +58,7 @@ void log_softmax_row(const T* x, T* y, int64_t n) {
     for (int64_t i = 0; i < n; ++i) y[i] = T(-kInfinity);
     return;
   }
-  const float log_total = std::log(sum_row(n, [=](int64_t i) { return exp_of_nonpositive(static_cast<float>(x[i]) - top); }));
+  const float log_total = std::log(sum_row(n, [=](int64_t i) { return scalar::exp_of_nonpositive(static_cast<float>(x[i]) - top); }));
   // Subtracting one after the other keeps the digits of x - top where both are large.
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) y[i] = T((static_cast<float>(x[i]) - top) - log_total);
@@ -130,7 +111,7 @@ Status log_softmax_backward(Context&, const log_softmax_backward_args& a) {
         return;
       }
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) dx[i] = T(static_cast<float>(dy[i]) - exp_of_nonpositive(static_cast<float>(y[i])) * total);
+      for (int64_t i = 0; i < n; ++i) dx[i] = T(static_cast<float>(dy[i]) - scalar::exp_of_nonpositive(static_cast<float>(y[i])) * total);
     });
     return Status::ok();
   });
