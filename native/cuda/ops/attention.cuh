@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
 
   const int warp_row = 16 * warp;  // idle where the last tile of rows ends before it
   const bool idle = first + warp_row >= all_rows;
-  float sums[P / 8][4];
+  float sums[1][P / 8][4];
   clear(sums);
   RowSums softmax;
   for (int tile = 0; tile < tiles.count; ++tile) {
@@ -158,20 +158,20 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
     copy_async_commit();
     if (idle) continue;
     const T* const keys = stage_of<P, kKeys>(stages, tile);
-    float scores[kTiles][4];
+    float scores[1][kTiles][4];
     clear(scores);
     multiply_rows<T, P>(scores, query_tile, warp_row, keys, p.dim, p.tf32);
     // Scaled before the maximum is taken: the scale may be negative, and a difference of products would not be 0 at the maximum itself.
     scale(scores, p.scale_log2);
     const int key = tiles.first(tile);
     if (tiles.is_masked(p, s, tile, query_begin, query_end))
-      mask_scores(scores, p, s, p.group, kv_head * p.group, first + warp_row + g, all_rows, key + 2 * t, tiles.last(tile));
+      mask_scores(scores[0], p, s, p.group, kv_head * p.group, first + warp_row + g, all_rows, key + 2 * t, tiles.last(tile));
     float decay[2];
-    softmax.update(scores, decay);
+    softmax.update(scores[0], decay);
 #pragma unroll
     for (int n = 0; n < P / 8; ++n)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) sums[n][i] *= decay[i / 2];
+      for (int i = 0; i < 4; ++i) sums[0][n][i] *= decay[i / 2];
     if (a.dropout.probability > 0.0f) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
@@ -181,8 +181,8 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
         for (int n = 0; n < kTiles; ++n) {
           float factors[2];
           a.dropout.pair(element + 8 * n, factors);
-          scores[n][2 * half] *= factors[0];
-          scores[n][2 * half + 1] *= factors[1];
+          scores[0][n][2 * half] *= factors[0];
+          scores[0][n][2 * half + 1] *= factors[1];
         }
       }
     }
@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
 #pragma unroll
       for (int n = 0; n < P / 8; ++n) {
         if (8 * n >= a.columns) break;
-        store<2>(a.partial + at * a.columns + 8 * n + 2 * t, Vec<float, 2>{{sums[n][2 * half], sums[n][2 * half + 1]}});
+        store<2>(a.partial + at * a.columns + 8 * n + 2 * t, Vec<float, 2>{{sums[0][n][2 * half], sums[0][n][2 * half + 1]}});
       }
     }
     return;
@@ -220,7 +220,7 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
       store_float(a.log_sum_exp + s.query_row(p, i) * p.heads + kv_head * p.group + row - i * p.group,
                   log_sum_exp_of(softmax.most[half], softmax.total[half]));
   }
-  store_rows<T, P>(sums, factor, query_tile + warp_row * P, a.output.of<T>(b, s.first_q, kv_head * p.group, p.group), first + warp_row,
+  store_rows<T, P>(sums[0], factor, query_tile + warp_row * P, a.output.of<T>(b, s.first_q, kv_head * p.group, p.group), first + warp_row,
                    all_rows, 0, a.v.dim);
 }
 

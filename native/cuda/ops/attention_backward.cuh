@@ -82,12 +82,12 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_queries(const 
   const bool idle = first + warp_row >= all_rows;
   RowGradient of[2] = {{INFINITY, 0.0f}, {INFINITY, 0.0f}};
   if (!idle) {
-    float d[2][4];
+    float d[1][2][4];
     clear(d);
     multiply_rows<T, P>(d, dout_tile, warp_row, stages + warp_row * P, a.v.dim, p.tf32);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float mine = g % 2 ? d[half][2 * half + 1] : d[half][2 * half];
+      const float mine = g % 2 ? d[0][half][2 * half + 1] : d[0][half][2 * half];
       of[half].delta = __shfl_sync(0xffffffffu, mine, 4 * g + g / 2);
       if (row + 8 * half >= all_rows) continue;
       const int64_t at = a.statistic(s, kv_head, row + 8 * half);
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_queries(const 
   if (tiles.count > 0) load_stage<P, kKeys>(stages, 0, k, v, tiles.first(0), {0, tiles.last(0), 0, 0}, p.dim, a.v.dim);
   copy_async_commit();
 
-  float dquery[P / 8][4];
+  float dquery[1][P / 8][4];
   clear(dquery);
   for (int tile = 0; tile < tiles.count; ++tile) {
     copy_async_wait<0>();
@@ -110,13 +110,14 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_queries(const 
     if (idle) continue;
     const T* const keys = stage_of<P, kKeys>(stages, tile);
     const int key = tiles.first(tile) + 2 * t;
-    float scores[kTiles][4], dscores[kTiles][4];
+    float scores[1][kTiles][4], dscores[1][kTiles][4];
     clear(scores);
     multiply_rows<T, P>(scores, query_tile, warp_row, keys, p.dim, p.tf32);
     clear(dscores);
     multiply_rows<T, P>(dscores, dout_tile, warp_row, keys + kKeys * P, a.v.dim, p.tf32);
     scale(scores, p.scale_log2);
-    if (tiles.is_masked(p, s, tile, query_begin, query_end)) mask_scores(scores, p, s, p.group, head, row, all_rows, key, tiles.last(tile));
+    if (tiles.is_masked(p, s, tile, query_begin, query_end))
+      mask_scores(scores[0], p, s, p.group, head, row, all_rows, key, tiles.last(tile));
     if (a.dropout.probability > 0.0f) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
@@ -125,20 +126,20 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_queries(const 
         for (int n = 0; n < kTiles; ++n) {
           float factors[2];
           a.dropout.pair(element + 8 * n, factors);
-          dscores[n][2 * half] *= factors[0];
-          dscores[n][2 * half + 1] *= factors[1];
+          dscores[0][n][2 * half] *= factors[0];
+          dscores[0][n][2 * half + 1] *= factors[1];
         }
       }
     }
 #pragma unroll
     for (int n = 0; n < kTiles; ++n)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) dscores[n][i] = of[i / 2].gradient(of[i / 2].weight(scores[n][i]), dscores[n][i]);
+      for (int i = 0; i < 4; ++i) dscores[0][n][i] = of[i / 2].gradient(of[i / 2].weight(scores[0][n][i]), dscores[0][n][i]);
     multiply_columns<T, P>(dquery, dscores, keys, 0, p.dim, p.tf32);
   }
   if (idle) return;
   const float factor[2] = {p.scale, p.scale};
-  store_rows<T, P>(dquery, factor, query_tile + warp_row * P, a.dq.of<T>(b, s.first_q, head, p.group), first + warp_row, all_rows, 0,
+  store_rows<T, P>(dquery[0], factor, query_tile + warp_row * P, a.dq.of<T>(b, s.first_q, head, p.group), first + warp_row, all_rows, 0,
                    p.dim);
 }
 
@@ -182,7 +183,7 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
   load_tile<T, P>(value_tile, keys, a.v.of<T>(b, s.first_k, kv_head, 1), first, visible, a.v.dim);
 
   const bool idle = first + warp_row >= s.keys;
-  float dkeys[kColumns<P> / 8][4], dvalues[kColumns<P> / 8][4];
+  float dkeys[1][kColumns<P> / 8][4], dvalues[1][kColumns<P> / 8][4];
   clear(dkeys);
   clear(dvalues);
   for (int tile = -1; tile < tiles; ++tile) {
@@ -205,7 +206,7 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
     const T* const queries = stage_of<P, kRows>(stages, tile);
     const T* const douts = queries + kRows * P;
     const float* const log2_sums = statistics + tile % 2 * (2 * kRows);
-    float weights[kTiles][4], dscores[kTiles][4];  // transposed: a row a key, a column a query row
+    float weights[1][kTiles][4], dscores[1][kTiles][4];  // transposed: a row a key, a column a query row
     clear(weights);
     multiply_rows<T, P, true>(weights, key_tile, warp_row, queries, p.dim, p.tf32);
     clear(dscores);
@@ -222,8 +223,8 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
           const int at = row + 8 * n + c, i = at / p.group;
           if (at >= row_end) continue;
           const MaskRow mask(p, s, i, head + at - i * p.group);
-          weights[n][c] = mask.apply(p, s, key, weights[n][c]);
-          weights[n][2 + c] = mask.apply(p, s, key + 8, weights[n][2 + c]);
+          weights[0][n][c] = mask.apply(p, s, key, weights[0][n][c]);
+          weights[0][n][2 + c] = mask.apply(p, s, key + 8, weights[0][n][2 + c]);
         }
     }
 #pragma unroll
@@ -235,8 +236,8 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
         const uint64_t element = a.dropout.probability > 0.0f ? a.element(s, kv_head, row + 8 * n + c) + key : 0;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          float& weight = weights[n][2 * half + c];
-          float& dscore = dscores[n][2 * half + c];
+          float& weight = weights[0][n][2 * half + c];
+          float& dscore = dscores[0][n][2 * half + c];
           const float plain = of.weight(weight);
           const float factor = a.dropout.probability > 0.0f ? a.dropout.factor_of(element + 8 * half) : 1.0f;
           weight = plain * factor;
@@ -251,8 +252,9 @@ __global__ void __launch_bounds__(32 * kWarps) attention_backward_keys(const __g
   __syncthreads();       // and other threads' copies too
   if (idle) return;
   const float scales[2] = {p.scale, p.scale}, ones[2] = {1.0f, 1.0f};
-  store_rows<T, P>(dkeys, scales, key_tile + warp_row * P, a.dk.of<T>(b, s.first_k, kv_head, 1), first + warp_row, s.keys, column, p.dim);
-  store_rows<T, P>(dvalues, ones, value_tile + warp_row * P, a.dv.of<T>(b, s.first_k, kv_head, 1), first + warp_row, s.keys, column,
+  store_rows<T, P>(dkeys[0], scales, key_tile + warp_row * P, a.dk.of<T>(b, s.first_k, kv_head, 1), first + warp_row, s.keys, column,
+                   p.dim);
+  store_rows<T, P>(dvalues[0], ones, value_tile + warp_row * P, a.dv.of<T>(b, s.first_k, kv_head, 1), first + warp_row, s.keys, column,
                    a.v.dim);
 }
 

@@ -1,6 +1,8 @@
-// Tiles of rows in shared memory and their products by tensor cores, for attention. A warp works on 16 rows of one tile against the rows of
-// another: scores come out in mma's D layout, in which a lane holds columns 2t and 2t + 1 of rows g and g + 8 (g = lane / 4, t = lane % 4),
-// and go into the next product as its A operand without leaving the registers.
+// Tiles of rows in shared memory and their products by tensor cores, for attention. A warp works on blocks of 16 rows of one tile against
+// the rows of another: scores come out in mma's D layout, in which a lane holds columns 2t and 2t + 1 of rows g and g + 8 of each block (g
+// = lane / 4, t = lane % 4), and go into the next product as its A operand without leaving the registers. What is read of the other tile
+// serves all blocks of the warp: shared memory gives 128 bytes a cycle, which is half a B operand, and Hopper's tensor cores could take
+// one.
 //
 // f32 is three products of tf32: x = high + low, each of 11 bits; low * low, below 2^-22 of the product, is left out. Where the device may
 // round to tf32, it is the product of the high parts alone.
@@ -105,15 +107,18 @@ __device__ __forceinline__ void multiply(float (&d)[4], const Fragment<T, 4, kOp
 
 namespace detail {
 
-template <class T, int P, bool kSwapped, Operands kOperands, int kTiles>
-__device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a, int a_row, const T* b, int dim) {
+template <class T, int P, bool kSwapped, Operands kOperands, int kBlocks, int kTiles>
+__device__ __forceinline__ void multiply_rows(float (&d)[kBlocks][kTiles][4], const T* a, int a_row, const T* b, int dim) {
   const int lane = threadIdx.x % kWarpSize, steps = (dim + kDepth<T> - 1) / kDepth<T>;
 #pragma unroll(sizeof(T) == 2 ? 4 : 2)
   for (int step = 0; step < steps; ++step) {
-    const auto rows = load_matrix<4>(a + tile_at<T, P>(a_row + lane % 16, 2 * step + lane / 16));
-    Fragment<T, 4, kOperands> fa;
+    Fragment<T, 4, kOperands> fa[kBlocks];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) fa.set(i, rows.r[i]);
+    for (int m = 0; m < kBlocks; ++m) {
+      const auto rows = load_matrix<4>(a + tile_at<T, P>(a_row + 16 * m + lane % 16, 2 * step + lane / 16));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) fa[m].set(i, rows.r[i]);
+    }
 #pragma unroll
     for (int n = 0; n < kTiles; n += 2) {
       const auto columns = load_matrix<4>(b + tile_at<T, P>(8 * n + lane / 16 * 8 + lane % 8, 2 * step + lane / 8 % 2));
@@ -122,7 +127,8 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a,
         Fragment<T, 2, kOperands> fb;
         fb.set(0, columns.r[2 * half]);
         fb.set(1, columns.r[2 * half + 1]);
-        multiply<kSwapped>(d[n + half], fa, fb);
+#pragma unroll
+        for (int m = 0; m < kBlocks; ++m) multiply<kSwapped>(d[m][n + half], fa[m], fb);
       }
     }
   }
@@ -130,24 +136,26 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a,
 
 // The depth index of a product is anyone's to permute. f32 takes w's columns 2t and 2t + 1 where the A operand wants t and t + 4, which is
 // how they lie, and reads b's rows accordingly.
-template <class T, int P, Operands kOperands, int kTiles, int kColumnTiles>
-__device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], const float (&w)[kTiles][4], const T* b, int column,
-                                                 int columns) {
+template <class T, int P, Operands kOperands, int kBlocks, int kTiles, int kColumnTiles>
+__device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTiles][4], const float (&w)[kBlocks][kTiles][4], const T* b,
+                                                 int column, int columns) {
   constexpr int kSteps = kTiles * 8 / kDepth<T>, kGroupTiles = kGroup / 8;
   const int lane = threadIdx.x % kWarpSize, g = lane / 4, t = lane % 4;
-  Fragment<T, 4, kOperands> a[kSteps];
+  Fragment<T, 4, kOperands> a[kBlocks][kSteps];
 #pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
-    if constexpr (sizeof(T) == 4) {
-      a[step].set(0, __float_as_uint(w[step][0]));
-      a[step].set(1, __float_as_uint(w[step][2]));
-      a[step].set(2, __float_as_uint(w[step][1]));
-      a[step].set(3, __float_as_uint(w[step][3]));
-    } else {
+  for (int m = 0; m < kBlocks; ++m)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) a[step].set(i, pack<T>(w[2 * step + i / 2][i % 2 * 2], w[2 * step + i / 2][i % 2 * 2 + 1]));
+    for (int step = 0; step < kSteps; ++step) {
+      if constexpr (sizeof(T) == 4) {
+        a[m][step].set(0, __float_as_uint(w[m][step][0]));
+        a[m][step].set(1, __float_as_uint(w[m][step][2]));
+        a[m][step].set(2, __float_as_uint(w[m][step][1]));
+        a[m][step].set(3, __float_as_uint(w[m][step][3]));
+      } else {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) a[m][step].set(i, pack<T>(w[m][2 * step + i / 2][i % 2 * 2], w[m][2 * step + i / 2][i % 2 * 2 + 1]));
+      }
     }
-  }
 #pragma unroll
   for (int group = 0; group < kColumnTiles / kGroupTiles; ++group) {
     if (group * kGroup >= columns) break;
@@ -169,8 +177,11 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], co
 #pragma unroll
           for (int i = 0; i < 4; ++i) fb[i / 2].set(i % 2, rows.r[i]);
         }
-        multiply<false>(d[n], a[step], fb[0]);
-        multiply<false>(d[n + 1], a[step], fb[1]);
+#pragma unroll
+        for (int m = 0; m < kBlocks; ++m) {
+          multiply<false>(d[m][n], a[m][step], fb[0]);
+          multiply<false>(d[m][n + 1], a[m][step], fb[1]);
+        }
       }
     }
   }
@@ -178,9 +189,10 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], co
 
 }  // namespace detail
 
-// d[n] += rows [a_row, a_row + 16) of a times rows [8n, 8n + 8) of b, over `dim` columns.
-template <class T, int P, bool kSwapped = false, int kTiles>
-__device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a, int a_row, const T* b, int dim, bool tf32_allowed) {
+// d[m][n] += rows [a_row + 16m, a_row + 16m + 16) of a times rows [8n, 8n + 8) of b, over `dim` columns.
+template <class T, int P, bool kSwapped = false, int kBlocks, int kTiles>
+__device__ __forceinline__ void multiply_rows(float (&d)[kBlocks][kTiles][4], const T* a, int a_row, const T* b, int dim,
+                                              bool tf32_allowed) {
   if constexpr (sizeof(T) == 2)
     detail::multiply_rows<T, P, kSwapped, Operands::plain>(d, a, a_row, b, dim);
   else if (tf32_allowed)
@@ -189,11 +201,11 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kTiles][4], const T* a,
     detail::multiply_rows<T, P, kSwapped, Operands::split>(d, a, a_row, b, dim);
 }
 
-// d[n] += w times columns [column + 8n, column + 8n + 8) of b: w is 16 × (8 kTiles) in D's layout, b has a row for each of its columns.
-// Only the groups of columns before `columns` are computed.
-template <class T, int P, int kTiles, int kColumnTiles>
-__device__ __forceinline__ void multiply_columns(float (&d)[kColumnTiles][4], const float (&w)[kTiles][4], const T* b, int column,
-                                                 int columns, bool tf32_allowed) {
+// d[m][n] += w[m] times columns [column + 8n, column + 8n + 8) of b: w[m] is 16 × (8 kTiles) in D's layout, b has a row for each of its
+// columns. Only the groups of columns before `columns` are computed.
+template <class T, int P, int kBlocks, int kTiles, int kColumnTiles>
+__device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTiles][4], const float (&w)[kBlocks][kTiles][4], const T* b,
+                                                 int column, int columns, bool tf32_allowed) {
   if constexpr (sizeof(T) == 2)
     detail::multiply_columns<T, P, Operands::plain>(d, w, b, column, columns);
   else if (tf32_allowed)
@@ -223,23 +235,27 @@ __device__ __forceinline__ void mask_scores(float (&scores)[kTiles][4], const At
   }
 }
 
-template <int kTiles>
-__device__ __forceinline__ void scale(float (&d)[kTiles][4], float factor) {
+template <int kBlocks, int kTiles>
+__device__ __forceinline__ void scale(float (&d)[kBlocks][kTiles][4], float factor) {
 #pragma unroll
-  for (int n = 0; n < kTiles; ++n)
+  for (int m = 0; m < kBlocks; ++m)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) d[n][i] *= factor;
+    for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) d[m][n][i] *= factor;
 }
 
-template <int kTiles>
-__device__ __forceinline__ void clear(float (&d)[kTiles][4]) {
+template <int kBlocks, int kTiles>
+__device__ __forceinline__ void clear(float (&d)[kBlocks][kTiles][4]) {
 #pragma unroll
-  for (int n = 0; n < kTiles; ++n)
+  for (int m = 0; m < kBlocks; ++m)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) d[n][i] = 0.0f;
+    for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) d[m][n][i] = 0.0f;
 }
 
-// Writes the warp's 16 rows of d, times a factor for each of a lane's two rows, to rows [first, first + 16) of `to` that lie before `end`,
+// Writes a block of 16 rows, d, times a factor for each of a lane's two rows, to rows [first, first + 16) of `to` that lie before `end`,
 // columns [column, dim). Through 16 rows of a tile that no other warp uses any more, so that whole rows go out 16 bytes a lane.
 template <class T, int P, int kColumnTiles>
 __device__ __forceinline__ void store_rows(const float (&d)[kColumnTiles][4], const float (&factor)[2], T* stage, const HeadRows<T>& to,

@@ -74,8 +74,9 @@ __global__ void __launch_bounds__(32 * kMatrixWarps, sizeof(T) == 4 ? 4 : 0) att
   T* const key_rows = query_tile + rows * P;
   T* const dout_tile = key_rows + kKeys * P;
   T* const value_rows = dout_tile + rows * P;
-  float total[kTiles][4];
-  clear(total);
+  float sums[1][kTiles][4];
+  clear(sums);
+  float(&total)[kTiles][4] = sums[0];
   const int last = min((part + 1) * a.part_sums, a.sums[0] * a.sums[1] * a.sums[2] * a.sums[3]);
   for (int sum = part * a.part_sums; sum < last; ++sum) {
     int rest = sum;
@@ -102,11 +103,11 @@ __global__ void __launch_bounds__(32 * kMatrixWarps, sizeof(T) == 4 ? 4 : 0) att
     __syncthreads();
     const int row = first + warp_row + g;
     if (first + warp_row < s.queries) {
-      float scores[kTiles][4], dweights[kGradient ? kTiles : 1][4];
+      float scores[1][kTiles][4], dweights[1][kGradient ? kTiles : 1][4];
       clear(scores);
       multiply_rows<T, P>(scores, query_tile, warp_row, key_rows, p.dim, p.tf32);
       scale(scores, p.scale_log2);
-      mask_scores(scores, p, s, 1, head, row, s.queries, key + 2 * t, end);
+      mask_scores(scores[0], p, s, 1, head, row, s.queries, key + 2 * t, end);
       if constexpr (kGradient) {
         clear(dweights);
         multiply_rows<T, P>(dweights, dout_tile, warp_row, value_rows, a.v.dim, p.tf32);
@@ -124,9 +125,9 @@ __global__ void __launch_bounds__(32 * kMatrixWarps, sizeof(T) == 4 ? 4 : 0) att
           if (kGradient && a.dropout.probability > 0.0f) a.dropout.pair(element + 8 * n, factors);
 #pragma unroll
           for (int c = 0; c < 2; ++c) {
-            const float weight = of.weight(scores[n][2 * half + c]);
+            const float weight = of.weight(scores[0][n][2 * half + c]);
             if constexpr (kGradient)
-              total[n][2 * half + c] += of.gradient(weight, dweights[n][2 * half + c] * factors[c]);
+              total[n][2 * half + c] += of.gradient(weight, dweights[0][n][2 * half + c] * factors[c]);
             else
               total[n][2 * half + c] += weight * a.factor;
           }
