@@ -20,16 +20,17 @@ export interface Rates {
   readonly fp32: number
   readonly mufu: number
   readonly issue: number
-  /** Cycles from asking device memory to having it: what must be under way to keep it busy is that times its rate. */
-  readonly latency: number
+  /** Bytes that must be under way to keep device memory busy. */
+  readonly underway: number
   readonly hertz: number
 }
 
 /**
  * Arithmetic and shared memory: CUDA C++ Programming Guide, "Throughput of Native Arithmetic Instructions" (results a cycle, here over 32). Matrix
  * units, memory and clocks: NVIDIA's whitepapers of A100 (1.41 GHz, 108 multiprocessors, 2039 GB/s, L2 5120 bytes a cycle) and H100 (1.83 GHz, 132),
- * and H200's data sheet (4.8 TB/s). H100's L2 is not given; A100's is taken. Latencies of 500 and 600 cycles are of the size that microbenchmarks
- * report; they only say how much has to be under way.
+ * and H200's data sheet (4.8 TB/s). H100's L2 is not given; A100's is taken. What must be under way: the bytes that kernels of NVIDIA's CUB keep so,
+ * found by measuring (`arch_to_min_bytes_in_flight` in CCCL's cub/device/dispatch/tuning/tuning_transform.cuh: 16 KiB for A100, 32 KiB for H100,
+ * 48 KiB for H200). By Little's law that is the rate times 1.2 and 1.35 µs: latency under load is about twice that of one access.
  */
 export const rates = {
   sm_80: {
@@ -43,7 +44,7 @@ export const rates = {
     fp32: 2,
     mufu: 0.5,
     issue: 4,
-    latency: 500,
+    underway: 16 * 1024,
     hertz: 1.41e9,
   },
   sm_90: {
@@ -57,7 +58,7 @@ export const rates = {
     fp32: 4,
     mufu: 0.5,
     issue: 4,
-    latency: 600,
+    underway: 48 * 1024,
     hertz: 1.83e9,
   },
 } as const satisfies Record<string, Rates>
@@ -81,13 +82,14 @@ export interface Placement {
   readonly blocks: number
   /** Blocks of a launch. */
   readonly grid: number
-  /** Bytes that a warp's request of global memory asks for, on average. */
-  readonly requestBytes: number
-  /** Such requests in a pass of the kernel's main loop: what a warp has under way at least. Undefined where its machine code is not known. */
-  readonly requests: number | undefined
+  /** The most bytes of global memory that a lane has under way; undefined where the machine code is not known. */
+  readonly bytesOfLane: number | undefined
+  /** The share of a warp's lanes that take part in its requests. */
+  readonly activeLanes: number
 }
 
 const SECTOR = 32
+const LANES = 32
 const WAVEFRONT = 128
 /** A launch costs about this, whatever it does. */
 const LAUNCH_SECONDS = 2e-6
@@ -106,12 +108,16 @@ export interface Verdict {
   readonly cycles: { readonly memory: number; readonly l2: number; readonly shared: number; readonly matrix: number }
 }
 
+/** Bytes that a multiprocessor's warps have under way. */
+export const bytesUnderway = ({ warps, bytesOfLane, activeLanes }: Pick<Placement, 'warps' | 'bytesOfLane' | 'activeLanes'>) =>
+  bytesOfLane === undefined ? undefined : warps * LANES * activeLanes * bytesOfLane
+
 const round = (x: number) => (x >= 100 ? x.toFixed(0) : x.toPrecision(3))
 
 /**
  * The rules, in this order. (1) The part with the most cycles bounds the kernel: device memory for the sectors that differ (what caches can at best
- * save), L2 for all of them, shared memory for wavefronts, the matrix units for products. (2) Where that is memory, but the bytes that resident
- * warps have under way are fewer than its latency times its rate, it is latency. (3) Where it is not, but fewer than four warps are resident, some
+ * save), L2 for all of them, shared memory for wavefronts, the matrix units for products. (2) Where that is memory, but resident warps have fewer
+ * bytes under way than keep it busy, it is latency. (3) Where it is not, but fewer than four warps are resident, some
  * sub-partition has none, and it is latency too.
  */
 export function verdict(demand: Demand, placement: Placement, gpu: Rates): Verdict {
@@ -136,16 +142,16 @@ export function verdict(demand: Demand, placement: Placement, gpu: Rates): Verdi
   const said = (bound: Bound, because: string): Verdict => ({ bound, because, notes, cycles })
   const table = `memory ${round(cycles.memory)}, L2 ${round(cycles.l2)}, shared memory ${round(cycles.shared)}, matrix ${round(cycles.matrix)} cycles`
   if (longest === traffic) {
-    const needed = gpu.latency * gpu.memory
-    const { warps, requestBytes, requests } = placement
-    const underway = warps * requestBytes * (requests ?? Number.POSITIVE_INFINITY)
-    if (underway < needed)
-      return said(
-        'latency and occupancy',
-        `${warps} warps × ${requests} requests × ${round(requestBytes)} bytes are ${round(underway)} under way, memory needs ${round(needed)} (${table})`,
-      )
-    const unknown = requests === undefined ? '; how much is under way is not known without the machine code' : ''
-    return said('memory traffic', `${cycles.memory >= cycles.l2 ? 'device memory' : 'L2'} takes longest: ${table}${unknown}`)
+    const { warps, bytesOfLane, activeLanes } = placement
+    const asked = bytesUnderway(placement)
+    const sum =
+      asked === undefined
+        ? 'how much is under way is not known without the machine code'
+        : asked === 0
+          ? 'nothing is read'
+          : `${warps} warps × ${round(LANES * activeLanes)} lanes × ${bytesOfLane} bytes are ${round(asked / 1024)} KiB under way, memory needs ${round(gpu.underway / 1024)}`
+    if (asked && asked < gpu.underway) return said('latency and occupancy', `${sum} (${table})`)
+    return said('memory traffic', `${cycles.memory >= cycles.l2 ? 'device memory' : 'L2'} takes longest: ${table}; ${sum}`)
   }
   const bound = longest === cycles.shared ? 'shared memory' : 'matrix instructions'
   if (placement.warps < SUBPARTITIONS)

@@ -4,6 +4,7 @@ import { loopCosts, rates, verdict } from './bounds.ts'
 import type { Compiled } from './kernels.ts'
 import { multiprocessors, occupancy } from './occupancy.ts'
 import { loopsOf, type Mix, mainLoop, mixOf, type SassFunction, takesTf32 } from './sass.ts'
+import { underway } from './underway.ts'
 
 /** What is known of a kernel for one architecture. */
 export interface Facts {
@@ -27,8 +28,9 @@ const mixLine = (mix: Mix) =>
     .map(([kind, count]) => `${kind} ${count}`)
     .join(', ')
 
-/** Reads of global memory that a warp has under way at least: those of a pass of its loop. */
-const accesses = (mix: Mix) => Math.max(1, (mix.LDG ?? 0) + (mix.LDGSTS ?? 0))
+/** The share of lanes that take part in loads, whose accesses are `width` bytes wide on average. */
+export const activeLanes = ({ loadRequests, loadBytes }: Pick<KernelCounters, 'loadRequests' | 'loadBytes'>, width: number) =>
+  loadRequests === 0 || width === 0 ? 1 : Math.min(1, loadBytes / loadRequests / (32 * width))
 
 /** The launch with the most threads: what a kernel's time is about. */
 export function largestLaunch(shapes: readonly LaunchCount[]): LaunchCount {
@@ -60,7 +62,11 @@ export function archLines(arch: keyof typeof rates, { counters, shape, compiled,
       lines.push(`  a warp's pass takes longest of ${cost(first)} cycles a multiprocessor, then ${cost(second)}`)
     }
   } else if (code) lines.push('  main loop: none, no branch goes back')
-  const requests = counters.loadRequests + counters.storeRequests
+  const asked = code && underway(code)
+  if (asked?.bytes)
+    lines.push(
+      `  under way: at most ${asked.bytes} bytes a lane, of ${asked.accesses} accesses${asked.inLoop ? ', in the loop that loads most' : ''}`,
+    )
   const found = verdict(
     {
       launches: counters.launches,
@@ -74,8 +80,8 @@ export function archLines(arch: keyof typeof rates, { counters, shape, compiled,
       warps: fit.warps,
       blocks: fit.blocks,
       grid: volume(shape.grid),
-      requestBytes: requests === 0 ? 0 : (counters.loadBytes + counters.storeBytes) / requests,
-      requests: code && accesses(mixOf(loop ?? code.instructions)),
+      bytesOfLane: asked?.bytes,
+      activeLanes: asked ? activeLanes(counters, asked.bytes / asked.accesses) : 1,
     },
     gpu,
   )

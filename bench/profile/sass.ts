@@ -28,6 +28,10 @@ export interface Instruction {
   readonly opcode: string
   /** `.16816.F32.BF16` */
   readonly modifiers: string
+  /** The predicate that it hangs on, `@!P0`; empty: none. */
+  readonly guard: string
+  /** `R4, desc[UR4][R2.64+0x10]` */
+  readonly operands: string
   /** Where a branch goes. */
   readonly target: number | undefined
 }
@@ -49,14 +53,16 @@ export function parseSass(text: string): SassFunction[] {
     if (code) arch = (code[1] ?? code[2]) as string
     const name = /^\s*Function : (\S+)/.exec(line)?.[1]
     if (name !== undefined) functions.push({ mangled: name, arch, instructions: [] })
-    const found = /^\s*\/\*([0-9a-f]{4,})\*\/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9]*)([.\w]*)\s*([^;]*);/.exec(line)
+    const found = /^\s*\/\*([0-9a-f]{4,})\*\/\s+(?:(@!?U?P\w+)\s+)?([A-Z][A-Z0-9]*)([.\w]*)\s*([^;]*);/.exec(line)
     if (!found || functions.length === 0) continue
-    const [, address, opcode, modifiers, operands] = found as unknown as [string, string, string, string, string]
+    const [, address, guard = '', opcode, modifiers, operands] = found as unknown as [string, string, string?, ...[string, string, string]]
     const target = opcode === 'BRA' ? /0x([0-9a-f]+)\s*$/.exec(operands.trim())?.[1] : undefined
     functions.at(-1)?.instructions.push({
       address: Number.parseInt(address, 16),
       opcode,
       modifiers,
+      guard,
+      operands: operands.trim(),
       target: target === undefined ? undefined : Number.parseInt(target, 16),
     })
   }

@@ -7,7 +7,8 @@ import { measuredBound, parseNcu } from '../../bench/profile/ncu.ts'
 import { multiprocessors, occupancy } from '../../bench/profile/occupancy.ts'
 import { largestLaunch } from '../../bench/profile/page.ts'
 import { pick } from '../../bench/profile/rows.ts'
-import { kindOf, loopsOf, mainLoop, mixOf, parseSass, takesTf32 } from '../../bench/profile/sass.ts'
+import { kindOf, loopsOf, mainLoop, mixOf, parseSass, type SassFunction, takesTf32 } from '../../bench/profile/sass.ts'
+import { registers, underway } from '../../bench/profile/underway.ts'
 import { parseNotes, simple } from '../../scripts/kernels.mjs'
 
 describe('occupancy', () => {
@@ -37,7 +38,7 @@ describe('occupancy', () => {
 describe('what bounds a kernel', () => {
   const gpu = rates.sm_90
   const nothing: Demand = { launches: 1, sectors: 0, distinctSectors: 0, wavefronts: 0, matrixInstructions: 0, tf32: false }
-  const full: Placement = { warps: 64, blocks: 8, grid: 1e6, requestBytes: 512, requests: 4 }
+  const full: Placement = { warps: 64, blocks: 8, grid: 1e6, bytesOfLane: 32, activeLanes: 1 }
   const of = (demand: Partial<Demand>, placement: Partial<Placement> = {}) =>
     verdict({ ...nothing, ...demand }, { ...full, ...placement }, gpu)
   it('counts cycles of a multiprocessor', () => {
@@ -58,12 +59,14 @@ describe('what bounds a kernel', () => {
   })
   it('says latency where too little is under way for memory, or sub-partitions are empty', () => {
     const memory = { sectors: 1e9, distinctSectors: 1e9 }
-    // 600 cycles × 19.9 bytes
-    expect(of(memory, { warps: 20, requestBytes: 128 }).because).toMatch(
-      /^20 warps × 4 requests × 128 bytes are 10240 under way, memory needs 11923/,
+    expect(of(memory, { warps: 44 }).because).toMatch(
+      /^44 warps × 32.0 lanes × 32 bytes are 44.0 KiB under way, memory needs 48.0 \(memory/,
     )
-    expect(of(memory, { warps: 24, requestBytes: 128 }).bound).toBe('memory traffic')
-    expect(of(memory, { requests: undefined }).because).toMatch(/not known without the machine code$/)
+    expect(of(memory, { warps: 48 }).bound).toBe('memory traffic')
+    expect(of(memory, { warps: 48, activeLanes: 0.75 }).because).toMatch(/^48 warps × 24.0 lanes × 32 bytes are 36.0 KiB under way/)
+    expect(of(memory, { bytesOfLane: undefined }).because).toMatch(/not known without the machine code$/)
+    // A copy has nothing to ask for where it only writes.
+    expect(of(memory, { bytesOfLane: 0 }).bound).toBe('memory traffic')
     expect(of({ matrixInstructions: 1e9 }, { warps: 3 }).bound).toBe('latency and occupancy')
     expect(of({ matrixInstructions: 1e9 }, { warps: 4 }).bound).toBe('matrix instructions')
   })
@@ -137,6 +140,99 @@ describe('machine code', () => {
     expect(mainLoop(loops)).toBe(loops[0])
     expect(mainLoop(loops.slice(2))).toBe(loops[2])
     expect(mainLoop([])).toBeUndefined()
+  })
+})
+
+describe('bytes under way', () => {
+  /** A function of these lines, 16 bytes of code each. */
+  const code = (...lines: string[]): SassFunction => {
+    const text = lines.map((line, i) => `        /*${(16 * i).toString(16).padStart(4, '0')}*/ ${line} ; /* 0x00 */`)
+    return parseSass(['arch = sm_90a', '  Function : f', ...text].join('\n'))[0] as SassFunction
+  }
+  const bytes = (...lines: string[]) => underway(code(...lines)).bytes
+  it('registers are read and written in the widths that the text tells', () => {
+    const of = (line: string) => registers(code(line).instructions[0]!)
+    expect(of('LDG.E.128.CONSTANT R4, desc[UR4][R2.64+0x10]')).toEqual({ writes: [[4, 8]], reads: [[2, 4]] })
+    expect(of('@P0 LDG.E.U16 R5, [R2.64]')).toEqual({ writes: [[5, 6]], reads: [[2, 4]] })
+    expect(of('STG.E.64 desc[UR6][R2.64], R8')).toEqual({
+      writes: [],
+      reads: [
+        [2, 4],
+        [8, 10],
+      ],
+    })
+    expect(of('ISETP.GE.AND P0, PT, R0, R9.reuse, PT')).toEqual({
+      writes: [],
+      reads: [
+        [0, 1],
+        [9, 10],
+      ],
+    })
+    expect(of('SHFL.BFLY PT, R5, R4, 0x10, 0x1f')).toEqual({ writes: [[5, 6]], reads: [[4, 5]] })
+    expect(of('IMAD.WIDE.U32 R6, R3, 0x4, R10')).toEqual({
+      writes: [[6, 8]],
+      reads: [
+        [3, 4],
+        [10, 12],
+      ],
+    })
+    expect(of('DADD R6, R4, -R8')).toEqual({
+      writes: [[6, 8]],
+      reads: [
+        [4, 6],
+        [8, 10],
+      ],
+    })
+    expect(of('ULDC.64 UR4, c[0x0][0x208]')).toEqual({ writes: [], reads: [] })
+  })
+  it('loads that wait for each other do not overlap', () => {
+    expect(
+      bytes('LDG.E.64 R2, [R4.64]', 'LDG.E.64 R2, [R2.64]', 'LDG.E R6, [R2.64]', 'LDG.E.U16 R7, [R4.64]', 'FADD R6, R6, R7', 'EXIT'),
+    ).toBe(8)
+  })
+  it('loads that nothing reads yet do, also through the last of their registers', () => {
+    const loads = ['LDG.E.128 R4, [R2.64]', '@!P0 LDG.E.128.CONSTANT R8, desc[UR4][R2.64+0x200]', 'LDG.E.64 R12, [R2.64+0x400]']
+    const more = 'LDG.E.128 R16, [R2.64+0x600]'
+    expect(bytes(...loads, more, 'EXIT')).toBe(56)
+    expect(bytes(...loads, 'FADD R20, R20, R7', more, 'EXIT')).toBe(40)
+    // What was asked for earlier has come too; what later, has not.
+    expect(bytes(...loads, 'FADD R20, R20, R11', more, more.replace('R16', 'R24'), 'EXIT')).toBe(40)
+    // A register must have its old value before it gets a new one.
+    expect(bytes(loads[0]!, 'MOV R7, RZ', 'LDG.E.128 R8, [R2.64]', 'EXIT')).toBe(16)
+  })
+  it('in a loop, with what a pass asks for on behalf of the next one', () => {
+    const loop = (...body: string[]) => underway(code('MOV R0, RZ', ...body, '@P1 BRA 0x10', 'STG.E [R2.64], R0', 'EXIT'))
+    expect(loop('LDG.E.128 R4, [R2.64]', 'FADD R0, R0, R4')).toEqual({ bytes: 16, accesses: 1, inLoop: true })
+    // The next pass's values come in R8 while this one's are used: one load before the loop's own is read, and one behind it.
+    expect(loop('LDG.E.128 R12, [R2.64]', 'LDG.E.128 R8, [R2.64]', 'FADD R0, R0, R12', 'MOV R4, R8').bytes).toBe(32)
+    expect(loop('FADD R0, R0, R8', 'LDG.E.128 R4, [R2.64]', 'FADD R0, R0, R12', 'LDG.E.128 R8, [R2.64]', 'FADD R0, R0, R4')).toMatchObject({
+      bytes: 32,
+    })
+  })
+  it('asynchronous copies until the wait that covers their group', () => {
+    const copy = ['LDGSTS.E.BYPASS.128.ZFILL [R9], desc[UR4][R6.64], P0', 'LDGSTS.E.BYPASS.128 [R9+0x10], desc[UR4][R6.64]', 'LDGDEPBAR']
+    const staged = (allowed: number) =>
+      underway(code(...copy, ...copy, `DEPBAR.LE SB0, 0x${allowed}`, 'LDS R4, [R9]', ...copy, '@P1 BRA 0x60', 'EXIT'))
+    expect(staged(0).bytes).toBe(32) // what is asked for before the loop has come
+    expect(staged(1).bytes).toBe(64)
+    const loop = (allowed: number) => underway(code(...copy, `DEPBAR.LE SB0, 0x${allowed}`, '@P1 BRA 0x0', 'EXIT'))
+    expect([0, 1, 2].map(allowed => loop(allowed).bytes)).toEqual([32, 64, 96])
+    expect(loop(1)).toEqual({ bytes: 64, accesses: 4, inLoop: true })
+  })
+  it('takes one side of a branch, and no code that nothing leads to', () => {
+    const [a, b] = ['LDG.E.128 R4, [R2.64]', 'LDG.E.128 R8, [R2.64]']
+    expect(bytes(a!, '@P0 BRA 0x40', b!, 'BRA 0x60', 'LDG.E.64 R12, [R2.64]', 'LDG.E.64 R14, [R2.64]', 'EXIT')).toBe(32)
+    expect(bytes(a!, 'EXIT', b!)).toBe(16)
+    expect(bytes(a!, '@P0 EXIT', b!)).toBe(32)
+    // Lanes meet again behind the barrier; a call comes back; a jump by a table goes to what nothing else leads to.
+    expect(bytes('BSSY B0, 0x40', a!, 'BSYNC B0', b!, 'EXIT')).toBe(16)
+    expect(bytes(a!, 'CALL.REL.NOINC 0x40', b!, 'EXIT', 'RET.REL.NODEC R20 0x0')).toBe(32)
+    expect(bytes(a!, 'BRX R20 -0x10', b!, 'BRA 0x50', 'LDG.E R12, [R2.64]', 'EXIT')).toBe(32)
+  })
+  it('is that of the main part where a loop serves what is left over', () => {
+    const vectors = ['LDG.E.128 R4, [R2.64]', 'LDG.E.128 R8, [R2.64]', 'FADD R4, R4, R8']
+    const rest = ['LDG.E.U16 R12, [R2.64]', 'FADD R12, R12, R12', '@P0 BRA 0x30', 'EXIT']
+    expect(underway(code(...vectors, ...rest))).toEqual({ bytes: 32, accesses: 2, inLoop: false })
   })
 })
 
