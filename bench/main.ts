@@ -10,6 +10,7 @@ import { device } from '../lib/index.ts'
 import { type Counted, count, countTable } from './count.ts'
 import { FULL, type Idle, measure, type Plan, QUICK } from './measure.ts'
 import { TorchError } from './python.ts'
+import { refuse } from './refuse.ts'
 import type { Result, Row, Suite } from './row.ts'
 import { table } from './table.ts'
 import { Torch } from './torch.ts'
@@ -28,12 +29,6 @@ const USAGE = `usage: npm run bench -- [suite …] [options]
 
 /** Share of a core that other programs may take before a row is reported. */
 const DISTURBED = 0.1
-
-/** Ends the process: exit code 2 is a wrong call or a missing PyTorch. */
-function refuse(message: string): never {
-  console.error(`bench: ${message}`)
-  process.exit(2)
-}
 
 function options() {
   try {
@@ -54,7 +49,7 @@ function options() {
       },
     })
   } catch (error) {
-    return refuse(`${(error as Error).message}\n${USAGE}`)
+    return refuse('bench', `${(error as Error).message}\n${USAGE}`)
   }
 }
 
@@ -62,22 +57,22 @@ function pattern(text: string): RegExp {
   try {
     return new RegExp(text, 'i')
   } catch (error) {
-    return refuse(`--rows must be a regular expression: ${(error as Error).message}`)
+    return refuse('bench', `--rows must be a regular expression: ${(error as Error).message}`)
   }
 }
 
 async function selectedRows(names: readonly string[], filter: string | undefined, small: boolean): Promise<[string, Row][]> {
   const suites = readdirSync(new URL('./suites/', import.meta.url)).map(file => file.replace(/\.ts$/, ''))
-  for (const name of names) if (!suites.includes(name)) refuse(`unknown suite '${name}'; there are ${suites.join(', ')}`)
+  for (const name of names) if (!suites.includes(name)) refuse('bench', `unknown suite '${name}'; there are ${suites.join(', ')}`)
   const wanted = filter === undefined ? undefined : pattern(filter)
   const rows: [string, Row][] = []
   for (const name of names.length > 0 ? names : suites) {
     const suite = (await import(new URL(`./suites/${name}.ts`, import.meta.url).href)) as Suite
-    if (small && suite.smallRows === undefined && names.length > 0) refuse(`suite '${name}' has no rows for --device simt`)
+    if (small && suite.smallRows === undefined && names.length > 0) refuse('bench', `suite '${name}' has no rows for --device simt`)
     for (const row of small ? (suite.smallRows?.() ?? []) : suite.rows())
       if (!wanted || wanted.test(`${name} ${row.name} ${row.dtype}`)) rows.push([name, row])
   }
-  if (rows.length === 0) refuse(`no row matches '${filter}'`)
+  if (rows.length === 0) refuse('bench', `no row matches '${filter}'`)
   return rows
 }
 
@@ -85,7 +80,7 @@ async function startTorch(python: string, threads: number): Promise<Torch> {
   try {
     return await Torch.start(python, threads)
   } catch (error) {
-    if (error instanceof TorchError) refuse(error.message)
+    if (error instanceof TorchError) refuse('bench', error.message)
     throw error
   }
 }
@@ -95,17 +90,17 @@ if (values.help) {
   console.log(USAGE)
   process.exit(0)
 }
-if (values.against !== undefined && values.against !== 'torch') refuse(`--against must be 'torch', is '${values.against}'`)
+if (values.against !== undefined && values.against !== 'torch') refuse('bench', `--against must be 'torch', is '${values.against}'`)
 const patience = Number(values.patience ?? FULL.patience / 1000)
-if (!(patience >= 0)) refuse(`--patience must be a number of seconds from 0, is '${values.patience}'`)
+if (!(patience >= 0)) refuse('bench', `--patience must be a number of seconds from 0, is '${values.patience}'`)
 const { clock } = values
-if (clock !== 'wall' && clock !== 'cpu') refuse(`--clock must be 'wall' or 'cpu', is '${clock}'`)
+if (clock !== 'wall' && clock !== 'cpu') refuse('bench', `--clock must be 'wall' or 'cpu', is '${clock}'`)
 const threads = clock === 'cpu' ? 1 : Number(values.threads)
-if (!Number.isSafeInteger(threads) || threads < 1) refuse(`--threads must be a positive integer, is '${values.threads}'`)
+if (!Number.isSafeInteger(threads) || threads < 1) refuse('bench', `--threads must be a positive integer, is '${values.threads}'`)
 const plan: Plan = { ...(values.quick ? QUICK : { ...FULL, patience: clock === 'cpu' ? 0 : 1000 * patience }), threads, clock }
-if (values.device !== 'cpu' && values.device !== 'simt') refuse(`--device must be 'cpu' or 'simt', is '${values.device}'`)
+if (values.device !== 'cpu' && values.device !== 'simt') refuse('bench', `--device must be 'cpu' or 'simt', is '${values.device}'`)
 const small = values.device === 'simt'
-if (small && values.against !== undefined) refuse('--device simt counts and times nothing: there is nothing to run against')
+if (small && values.against !== undefined) refuse('bench', '--device simt counts and times nothing: there is nothing to run against')
 const rows = await selectedRows(positionals, values.rows, small)
 if (values.list) {
   for (const [suite, row] of rows) console.log(`${suite} ${row.name} ${row.dtype}`)

@@ -9,6 +9,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { device, gpuReport } from '../../lib/index.ts'
 import { TorchError } from '../python.ts'
+import { refuse } from '../refuse.ts'
 import { columns } from '../table.ts'
 import { Bench } from './bench.ts'
 import { ClockWatch } from './clocks.ts'
@@ -33,12 +34,6 @@ const USAGE = `usage: npm run bench:gpu -- [options]
   --index N        which GPU (default: 0)
   --list           print the names of the rows and stop`
 
-/** Ends the process: exit code 2 is a wrong call or a missing PyTorch. */
-function refuse(message: string): never {
-  console.error(`bench: ${message}`)
-  process.exit(2)
-}
-
 function options() {
   try {
     return parseArgs({
@@ -58,7 +53,7 @@ function options() {
       },
     }).values
   } catch (error) {
-    return refuse(`${(error as Error).message}\n${USAGE}`)
+    return refuse('bench', `${(error as Error).message}\n${USAGE}`)
   }
 }
 
@@ -69,12 +64,12 @@ if (values.help) {
 }
 const { quick } = values
 if (values.device !== 'cuda' && values.device !== 'simt' && values.device !== 'cpu')
-  refuse(`--device must be 'cuda', 'simt' or 'cpu', is '${values.device}'`)
+  refuse('bench', `--device must be 'cuda', 'simt' or 'cpu', is '${values.device}'`)
 const dry = values.device !== 'cuda'
 const seconds = Number(values.seconds ?? (dry ? 3600 : quick ? 105 : 450))
-if (!(seconds > 0)) refuse(`--seconds must be a positive number, is '${values.seconds}'`)
+if (!(seconds > 0)) refuse('bench', `--seconds must be a positive number, is '${values.seconds}'`)
 const index = Number(values.index)
-if (!Number.isSafeInteger(index) || index < 0) refuse(`--index must be an integer from 0, is '${values.index}'`)
+if (!Number.isSafeInteger(index) || index < 0) refuse('bench', `--index must be an integer from 0, is '${values.index}'`)
 
 interface Chosen {
   readonly family: string
@@ -87,11 +82,11 @@ function chosenRows(): Chosen[] {
   try {
     pattern = new RegExp(values.rows ?? '', 'i')
   } catch (error) {
-    refuse(`--rows must be a regular expression: ${(error as Error).message}`)
+    refuse('bench', `--rows must be a regular expression: ${(error as Error).message}`)
   }
   const all = Object.entries(families).flatMap(([family, { rows }]) => rows(dry).map(row => ({ family, row })))
   const chosen = all.filter(({ family, row }) => (!quick || row.quick) && pattern.test(`${family} ${row.name}`))
-  if (chosen.length === 0) refuse(`no row matches '${values.rows}'`)
+  if (chosen.length === 0) refuse('bench', `no row matches '${values.rows}'`)
   return [...all.filter(({ family }) => family === 'limits'), ...chosen.filter(({ family }) => family !== 'limits')]
 }
 
@@ -120,7 +115,7 @@ async function startTorch(): Promise<GpuTorch> {
   try {
     return await GpuTorch.start(where)
   } catch (error) {
-    if (error instanceof TorchError) refuse(`${error.message} Or leave PyTorch out with --alone.`)
+    if (error instanceof TorchError) refuse('bench', `${error.message} Or leave PyTorch out with --alone.`)
     throw error
   }
 }

@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util'
 import { device, gpuReport } from '../../lib/index.ts'
+import { refuse } from '../refuse.ts'
 import { compiledKernels, machineCode, symbols } from './kernels.ts'
 import { measuredBound, profileOnGpu } from './ncu.ts'
 import { archLines, counterLines, largestLaunch } from './page.ts'
@@ -12,17 +13,11 @@ import { pick, profiledRows } from './rows.ts'
 const USAGE = `usage: npm run profile -- ROW | --list
   ROW   a row of the benchmark or a case of the tests: its name, or a regular expression that only one matches`
 
-/** Ends the process: exit code 2 is a wrong call. */
-function refuse(message: string): never {
-  console.error(`profile: ${message}`)
-  process.exit(2)
-}
-
 function options() {
   try {
     return parseArgs({ allowPositionals: true, options: { list: { type: 'boolean' }, help: { type: 'boolean' } } })
   } catch (error) {
-    return refuse(`${(error as Error).message}\n${USAGE}`)
+    return refuse('profile', `${(error as Error).message}\n${USAGE}`)
   }
 }
 
@@ -36,12 +31,12 @@ if (values.list) {
   for (const { name } of rows) console.log(name)
   process.exit(0)
 }
-if (positionals.length !== 1) refuse(USAGE)
+if (positionals.length !== 1) refuse('profile', USAGE)
 const picked = pick(
   rows.map(({ name }) => name),
   positionals[0] as string,
 )
-if ('refusal' in picked) refuse(picked.refusal)
+if ('refusal' in picked) refuse('profile', picked.refusal)
 const row = rows.find(({ name }) => name === picked.name) as (typeof rows)[number]
 
 /** What the machine of fibers counts, and what the compilers say of the kernels that it ran. */
