@@ -1,9 +1,6 @@
 // Attention by tiles with an online softmax (Dao 2023, FlashAttention-2): a warp keeps 16 query rows' sums in registers while tiles of keys
-// and values pass through shared memory, one tile ahead of the products. Few rows per sequence, as in decoding, leave a GPU idle: then the
-// keys are cut into parts for more blocks, whose sums a second kernel joins in order. Of a cache only the device knows how much it holds,
-// so there each sequence cuts what it has into the parts that the launch has room for.
-#include "../prim/attention_pages.cuh"
-#include "../prim/dispatch.h"
+// and values pass through shared memory, one tile ahead of the products.
+#include "../prim/attention_forward.cuh"
 
 namespace tilewise::TILEWISE_GPU {
 namespace {
@@ -11,34 +8,7 @@ namespace {
 using namespace attention_tile;
 
 constexpr int kWarps = 4;
-constexpr int kPartTiles = 4;  // of keys, in a part: fewer are not worth a block
-
-// How the keys of one sequence are cut: part i begins at first_key + i * part_keys.
-struct Parts {
-  int first_key, part_keys, parts;
-};
-
-struct Forward {
-  AttentionProblem p;
-  AttentionCache cache;
-  AttentionTensor q, k, v, output;
-  AttentionDropout dropout;
-  float* log_sum_exp;
-  int row_tiles, parts, tile_keys;  // parts > 1: sums go to `partial`, a key head's rows in order, `columns` values each
-  int columns;
-  float *partial, *partial_most, *partial_total;
-
-  // From the first key that any query sees, in whole tiles: as many parts as there are blocks for, unless they get too small.
-  __device__ __forceinline__ Parts parts_of(const AttentionSequence& s) const {
-    if (parts == 1) return {0, s.keys, 1};
-    const int first = min(s.masked_keys, max(0, s.shift - p.left)), keys = s.keys - first;
-    const int tiles = (keys + tile_keys - 1) / tile_keys, part_tiles = max(kPartTiles, (tiles + parts - 1) / parts);
-    return {first, part_tiles * tile_keys, max(1, (tiles + part_tiles - 1) / part_tiles)};
-  }
-  __device__ __forceinline__ int64_t partial_row(int b, int kv_head, int row, int part) const {
-    return ((int64_t{b} * p.kv_heads + kv_head) * (int64_t{p.max_q} * p.group) + row) * parts + part;
-  }
-};
+constexpr int kPartTiles = 4;
 
 // Loads tiles of keys and values; of a paged cache, finds the places of the tile after it.
 template <class T, int P, bool kPaged>
@@ -71,42 +41,6 @@ struct KeyLoader {
     return {rows.base, of.batch_stride, of.row_stride, rows.vectors, a.cache, places.pages(tile), places.rows(tile), first};
   }
 };
-
-// One lane's part of the softmax over its rows g and g + 8: the largest score so far, in units of log2, and the lane's share of the sum.
-struct RowSums {
-  float most[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f};
-
-  // scores -> 2^(score - most); decay is what earlier sums shrink by. A row that has seen nothing keeps weights of 0.
-  template <int kTiles>
-  __device__ __forceinline__ void update(float (&scores)[kTiles][4], float (&decay)[2]) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float now = most[half];
-#pragma unroll
-      for (int n = 0; n < kTiles; ++n) now = fmaxf(now, fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
-      now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
-      now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 2));
-      const float base = now == -INFINITY ? 0.0f : now;
-      decay[half] = exp2_approx(most[half] - base);
-      most[half] = now;
-      float sum = 0.0f;
-#pragma unroll
-      for (int n = 0; n < kTiles; ++n)
-#pragma unroll
-        for (int i = 2 * half; i < 2 * half + 2; ++i) sum += scores[n][i] = exp2_approx(scores[n][i] - base);
-      total[half] = total[half] * decay[half] + sum;
-    }
-  }
-  __device__ __forceinline__ void finish() {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      total[half] += __shfl_xor_sync(0xffffffffu, total[half], 1);
-      total[half] += __shfl_xor_sync(0xffffffffu, total[half], 2);
-    }
-  }
-};
-
-__device__ __forceinline__ float log_sum_exp_of(float most, float total) { return total == 0.0f ? -INFINITY : most * kLn2 + logf(total); }
 
 template <class T, int P, bool kPaged>
 __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forward(const __grid_constant__ Forward a) {
@@ -224,59 +158,11 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
                    all_rows, 0, a.v.dim);
 }
 
-constexpr int kCombineWarps = 4;
-
-// A warp a row: its parts in order.
-template <class T>
-__global__ void __launch_bounds__(32 * kCombineWarps) attention_combine(const __grid_constant__ Forward a) {
-  const AttentionProblem& p = a.p;
-  const int64_t index = int64_t{blockIdx.x} * kCombineWarps + threadIdx.x / kWarpSize;
-  const int lane = threadIdx.x % kWarpSize, most_rows = p.max_q * p.group;
-  const int row = static_cast<int>(index % most_rows), kv_head = static_cast<int>(index / most_rows % p.kv_heads);
-  const int64_t b = index / most_rows / p.kv_heads;
-  if (b >= p.batch) return;
-  const AttentionSequence s(p, a.cache, static_cast<int>(b));
-  if (row >= s.queries * p.group) return;
-  const int parts = a.parts_of(s).parts;
-  const int64_t at = a.partial_row(s.b, kv_head, row, 0);
-  float most = -INFINITY;
-  for (int part = 0; part < parts; ++part) most = fmaxf(most, load_float(a.partial_most + at + part));
-  const float base = most == -INFINITY ? 0.0f : most;
-  float total = 0.0f;
-  for (int part = 0; part < parts; ++part)
-    total += load_float(a.partial_total + at + part) * exp2_approx(load_float(a.partial_most + at + part) - base);
-  const float factor = total == 0.0f ? 0.0f : 1.0f / total;
-  T* const to = a.output.of<T>(s.b, s.first_q, kv_head * p.group, p.group).at(row);
-  for (int column = lane; column < a.v.dim; column += kWarpSize) {
-    float sum = 0.0f;
-    for (int part = 0; part < parts; ++part)
-      sum += load_float(a.partial + (at + part) * a.columns + column) * exp2_approx(load_float(a.partial_most + at + part) - base);
-    store_float(to + column, sum * factor);
-  }
-  const int i = row / p.group;
-  if (lane == 0)
-    store_float(a.log_sum_exp + s.query_row(p, i) * p.heads + kv_head * p.group + row - i * p.group, log_sum_exp_of(most, total));
-}
-
 template <class T, int P>
 Status run(Context& context, const attention_args& args) {
   const Gpu& gpu = gpu_of(context);
   constexpr int kKeys = kTileRows<T, P>;
-  Forward a = {AttentionProblem(gpu, args),
-               AttentionCache(gpu, args),
-               AttentionTensor(args.q),
-               AttentionTensor(args.k),
-               AttentionTensor(args.v),
-               AttentionTensor(args.output),
-               AttentionDropout(args.dropout, args.seed, args.counter),
-               args.log_sum_exp.as<float>(),
-               1,
-               1,
-               kKeys,
-               (static_cast<int>(args.v.last()) + kGroup - 1) / kGroup * kGroup,
-               nullptr,
-               nullptr,
-               nullptr};
+  Forward a(gpu, args, kKeys, kPartTiles);
   const AttentionProblem& p = a.p;
   if (!p.fits()) return unsupported("attention of a sequence of " + std::to_string(max(p.max_q, p.max_k)) + " tokens");
   const int64_t heads = int64_t{p.batch} * p.kv_heads, rows = int64_t{p.max_q} * p.group;
@@ -286,27 +172,13 @@ Status run(Context& context, const attention_args& args) {
   const int warps = attention_warps(gpu, rows, kWarps, stages, 16 * kRow);
   a.row_tiles = static_cast<int>((rows + 16 * warps - 1) / (16 * warps));
 
-  // One tile of rows and too few blocks: cut the keys.
-  constexpr int kPartKeys = kPartTiles * kKeys;
-  const int64_t wanted = 2 * int64_t{gpu.multiprocessors} / heads;
-  if (a.row_tiles == 1 && wanted > 1 && p.max_k > kPartKeys) {
-    const int64_t most = (p.max_k + kPartKeys - 1) / kPartKeys, parts = wanted < most ? wanted : most;
-    const int64_t tiles = (p.max_k + kKeys - 1) / kKeys, part_tiles = (tiles + parts - 1) / parts;
-    a.parts = static_cast<int>((tiles + part_tiles - 1) / part_tiles);
-    const size_t partial_rows = static_cast<size_t>(heads * rows * a.parts);
-    void* memory;
-    TILEWISE_RETURN_IF_ERROR(context.scratch(partial_rows * (a.columns + 2) * sizeof(float), &memory));
-    a.partial = static_cast<float*>(memory);
-    a.partial_most = a.partial + partial_rows * a.columns;
-    a.partial_total = a.partial_most + partial_rows;
-  }
+  if (a.row_tiles == 1)  // perhaps too few blocks
+    TILEWISE_RETURN_IF_ERROR(a.cut(context, 2 * int64_t{gpu.multiprocessors} / heads));
   const int64_t blocks = heads * a.row_tiles * a.parts;
   if (blocks > 0x7fffffff) return unsupported("attention of " + std::to_string(heads * rows) + " rows");
   const LaunchShape shape{"attention_forward", dim3(static_cast<unsigned>(blocks)), dim3(32 * warps), stages + 16 * kRow * warps};
   TILEWISE_RETURN_IF_ERROR(launch(gpu, shape, a.cache.table ? attention_forward<T, P, true> : attention_forward<T, P, false>, a));
-  if (a.parts == 1) return Status::ok();
-  const int64_t joins = (heads * rows + kCombineWarps - 1) / kCombineWarps;
-  return launch(gpu, {"attention_combine", dim3(static_cast<unsigned>(joins)), dim3(32 * kCombineWarps)}, attention_combine<T>, a);
+  return launch_combine<T>(gpu, a);
 }
 
 }  // namespace

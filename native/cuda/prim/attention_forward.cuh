@@ -1,0 +1,183 @@
+// What the kernels of attention's forward pass share: their parameters, the softmax of a warp's rows, and keys that are cut into parts.
+//
+// Few rows per sequence, as in decoding, leave a GPU idle: then the keys are cut into parts for more blocks, whose sums a second kernel
+// joins in order. Of a cache only the device knows how much it holds, so there each sequence cuts what it has into the parts that the
+// launch has room for.
+#pragma once
+#include "attention_pages.cuh"
+#include "dispatch.h"
+
+namespace tilewise::TILEWISE_GPU {
+namespace attention_tile {
+
+// How the keys of one sequence are cut: part i begins at first_key + i * part_keys.
+struct Parts {
+  int first_key, part_keys, parts;
+};
+
+struct Forward {
+  AttentionProblem p;
+  AttentionCache cache;
+  AttentionTensor q, k, v, output;
+  AttentionDropout dropout;
+  float* log_sum_exp;
+  int row_tiles = 1, parts = 1;  // parts > 1: sums go to `partial`, a key head's rows in order, `columns` values each
+  int tile_keys, least_tiles;    // of a part: fewer are not worth a block
+  int columns;
+  float *partial = nullptr, *partial_most = nullptr, *partial_total = nullptr;
+
+  Forward(const Gpu& gpu, const attention_args& args, int tile_keys, int least_tiles)
+      : p(gpu, args),
+        cache(gpu, args),
+        q(args.q),
+        k(args.k),
+        v(args.v),
+        output(args.output),
+        dropout(args.dropout, args.seed, args.counter),
+        log_sum_exp(args.log_sum_exp.as<float>()),
+        tile_keys(tile_keys),
+        least_tiles(least_tiles),
+        columns((static_cast<int>(args.v.last()) + kGroup - 1) / kGroup * kGroup) {}
+
+  // For as many blocks a key head of a sequence, or fewer where that makes parts too small or leaves some without keys.
+  Status cut(Context& context, int64_t wanted) {
+    const int64_t tiles = (p.max_k + tile_keys - 1) / tile_keys, most = (tiles + least_tiles - 1) / least_tiles;
+    if (wanted > most) wanted = most;
+    if (wanted <= 1) return Status::ok();
+    const int64_t part_tiles = (tiles + wanted - 1) / wanted;
+    parts = static_cast<int>((tiles + part_tiles - 1) / part_tiles);
+    const size_t rows = static_cast<size_t>(int64_t{p.batch} * p.kv_heads * p.max_q * p.group * parts);
+    void* memory;
+    TILEWISE_RETURN_IF_ERROR(context.scratch(rows * (columns + 2) * sizeof(float), &memory));
+    partial = static_cast<float*>(memory);
+    partial_most = partial + rows * columns;
+    partial_total = partial_most + rows;
+    return Status::ok();
+  }
+
+  // From the first key that any query sees, in whole tiles: as many parts as there are blocks for, unless they get too small.
+  __device__ __forceinline__ Parts parts_of(const AttentionSequence& s) const {
+    if (parts == 1) return {0, s.keys, 1};
+    const int first = min(s.masked_keys, max(0, s.shift - p.left)), keys = s.keys - first;
+    const int tiles = (keys + tile_keys - 1) / tile_keys, part_tiles = max(least_tiles, (tiles + parts - 1) / parts);
+    return {first, part_tiles * tile_keys, max(1, (tiles + part_tiles - 1) / part_tiles)};
+  }
+  __device__ __forceinline__ int64_t partial_row(int b, int kv_head, int row, int part) const {
+    return ((int64_t{b} * p.kv_heads + kv_head) * (int64_t{p.max_q} * p.group) + row) * parts + part;
+  }
+};
+
+// One lane's part of the softmax over its rows g and g + 8: the largest score so far, in units of log2, and the lane's share of the sum.
+struct RowSums {
+  float most[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f};
+
+  // scores -> 2^(score - most); decay is what earlier sums shrink by. A row that has seen nothing keeps weights of 0.
+  template <int kTiles>
+  __device__ __forceinline__ void update(float (&scores)[kTiles][4], float (&decay)[2]) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float now = most[half];
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n) now = fmaxf(now, fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
+      now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
+      now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 2));
+      const float base = now == -INFINITY ? 0.0f : now;
+      decay[half] = exp2_approx(most[half] - base);
+      most[half] = now;
+      float sum = 0.0f;
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+        for (int i = 2 * half; i < 2 * half + 2; ++i) sum += scores[n][i] = exp2_approx(scores[n][i] - base);
+      total[half] = total[half] * decay[half] + sum;
+    }
+  }
+  __device__ __forceinline__ void finish() {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      total[half] += __shfl_xor_sync(0xffffffffu, total[half], 1);
+      total[half] += __shfl_xor_sync(0xffffffffu, total[half], 2);
+    }
+  }
+};
+
+__device__ __forceinline__ float log_sum_exp_of(float most, float total) { return total == 0.0f ? -INFINITY : most * kLn2 + logf(total); }
+
+namespace {
+
+constexpr int kCombineWarps = 4, kCombineLoads = 8;
+
+// A warp a row: a lane has a part's weight, then four columns, of which it adds the parts in order. No load waits for another but in
+// batches.
+template <class T>
+__global__ void __launch_bounds__(32 * kCombineWarps) attention_combine(const __grid_constant__ Forward a) {
+  const AttentionProblem& p = a.p;
+  const int64_t index = int64_t{blockIdx.x} * kCombineWarps + threadIdx.x / kWarpSize;
+  const int lane = threadIdx.x % kWarpSize, most_rows = p.max_q * p.group;
+  const int row = static_cast<int>(index % most_rows), kv_head = static_cast<int>(index / most_rows % p.kv_heads);
+  const int64_t b = index / most_rows / p.kv_heads;
+  if (b >= p.batch) return;
+  const AttentionSequence s(p, a.cache, static_cast<int>(b));
+  if (row >= s.queries * p.group) return;
+  const int parts = a.parts_of(s).parts;
+  const int64_t at = a.partial_row(s.b, kv_head, row, 0);
+  float most = -INFINITY;
+  for (int part = lane; part < parts; part += kWarpSize) most = fmaxf(most, load_constant(a.partial_most + at + part)[0]);
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, lanes));
+  const float base = most == -INFINITY ? 0.0f : most;
+  float total = 0.0f;
+  for (int part = lane; part < parts; part += kWarpSize)
+    total += load_constant(a.partial_total + at + part)[0] * exp2_approx(load_constant(a.partial_most + at + part)[0] - base);
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) total += __shfl_xor_sync(0xffffffffu, total, lanes);
+  const float factor = total == 0.0f ? 0.0f : 1.0f / total;
+
+  const HeadRows<T> output = a.output.of<T>(s.b, s.first_q, kv_head * p.group, p.group);
+  T* const to = output.at(row);
+  for (int first_column = 0; first_column < a.columns; first_column += 4 * kWarpSize) {
+    const int column = first_column + 4 * lane;
+    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (int from = 0; from < parts; from += kWarpSize) {
+      const float weight = from + lane < parts ? exp2_approx(load_constant(a.partial_most + at + from + lane)[0] - base) : 0.0f;
+      const int count = min(parts - from, kWarpSize);
+      for (int first = 0; first < count; first += kCombineLoads) {
+        Vec<float, 4> values[kCombineLoads];
+#pragma unroll
+        for (int i = 0; i < kCombineLoads; ++i) {
+          if (first + i < count && column < a.columns)
+            values[i] = load_constant<4>(a.partial + (at + from + first + i) * a.columns + column);
+          else
+            values[i] = {{0.0f, 0.0f, 0.0f, 0.0f}};
+        }
+#pragma unroll
+        for (int i = 0; i < kCombineLoads; ++i) {
+          const float of_part = __shfl_sync(0xffffffffu, weight, first + i);
+#pragma unroll
+          for (int c = 0; c < 4; ++c) sum[c] += of_part * values[i][c];
+        }
+      }
+    }
+    if (output.vectors && column + 4 <= a.v.dim) {
+      store<4>(to + column, Vec<T, 4>{{T(sum[0] * factor), T(sum[1] * factor), T(sum[2] * factor), T(sum[3] * factor)}});
+    } else {
+#pragma unroll
+      for (int c = 0; c < 4; ++c)
+        if (column + c < a.v.dim) store_float(to + column + c, sum[c] * factor);
+    }
+  }
+  const int i = row / p.group;
+  if (lane == 0)
+    store_float(a.log_sum_exp + s.query_row(p, i) * p.heads + kv_head * p.group + row - i * p.group, log_sum_exp_of(most, total));
+}
+
+template <class T>
+Status launch_combine(const Gpu& gpu, const Forward& a) {
+  if (a.parts == 1) return Status::ok();
+  const int64_t rows = int64_t{a.p.batch} * a.p.kv_heads * a.p.max_q * a.p.group, blocks = (rows + kCombineWarps - 1) / kCombineWarps;
+  return launch(gpu, {"attention_combine", dim3(static_cast<unsigned>(blocks)), dim3(32 * kCombineWarps)}, attention_combine<T>, a);
+}
+
+}  // namespace
+}  // namespace attention_tile
+}  // namespace tilewise::TILEWISE_GPU
