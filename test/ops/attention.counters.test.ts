@@ -84,8 +84,8 @@ describe('products', () => {
     return forward!.matrixInstructions
   }
   it('are those of the tiles, and of those that a mask leaves', async () => {
-    // A warp's tile: 8 products of scores, and 4 steps of 4 tiles of columns (a group of 32).
-    const all = 16 * 4 * (8 + 4 * 4)
+    // A warp's tile, columns in groups of 32: 2 steps of 8 products for scores, and 4 steps of 4 tiles of columns.
+    const all = 16 * 4 * (2 * 8 + 4 * 4)
     expect(await products()).toBe(all)
     expect(await products(Mask.causal())).toBe((all * 10) / 16)
     expect(await products(Mask.keyLengths([64]))).toBe(all / 4)

@@ -41,14 +41,33 @@ struct RowRange {
 };
 
 // Loads columns [0, dim), zeros up to a whole group. Asynchronous where rows are aligned: the caller commits, waits and synchronizes.
-// Rows: HeadRows, or PagedRows of a paged cache.
+// Rows: HeadRows, or PagedRows of a paged cache. `threads` are the block's; the loop unrolls where rows and threads are constants.
+//
+// Eight lanes take 128 bytes of a row at a time. What a thread copies of a row lies 128 bytes apart in both memories, and rows that a
+// thread copies differ by multiples of 8 but in the smallest blocks, so that an address is an addition.
 template <class T, int P, class Rows>
-__device__ __forceinline__ void load_tile(T* tile, int rows, const Rows& from, int first, const RowRange& range, int dim) {
-  constexpr int kPer = kChunk<T>, kChunks = P / kPer;
-  const int used = (dim + kGroup - 1) / kGroup * (kGroup / kPer);
-  for (int at = threadIdx.x; at < rows * kChunks; at += blockDim.x) {
+__device__ __forceinline__ void load_tile(T* tile, int rows, const Rows& from, int first, const RowRange& range, int dim, int threads) {
+  constexpr int kPer = kChunk<T>, kLine = 8 * kPer, kChunks = P / kPer;
+  const int used = (dim + kGroup - 1) / kGroup * kGroup;
+  if (from.vectors && dim % kPer == 0) {
+    const int own = threadIdx.x / 8, column = threadIdx.x % 8 * kPer, step = threads / 8;
+#pragma unroll 4
+    for (int start = 0; start < rows; start += step) {
+      const int row = start + own;
+      if (start + step > rows && row >= rows) break;
+      const bool present = range.has(first + row) && from.has(first + row);
+      const T* const source = (present ? from.at(first + row) : from.base) + column;
+      T* const to = tile + tile_at<T, P>(row, threadIdx.x % 8);
+#pragma unroll
+      for (int line = 0; line < P; line += kLine)
+        if (column + line < used) copy_async<16>(to + line, source + line, present && column + line < dim ? 16 : 0);
+    }
+    return;
+  }
+#pragma unroll 1
+  for (int at = threadIdx.x; at < rows * kChunks; at += threads) {
     const int row = at / kChunks, chunk = at % kChunks, column = chunk * kPer;
-    if (chunk >= used) continue;
+    if (column >= used) continue;
     T* to = tile + tile_at<T, P>(row, chunk);
     const int valid = range.has(first + row) && from.has(first + row) ? min(max(dim - column, 0), kPer) : 0;
     const T* source = valid > 0 ? from.at(first + row) + column : from.base;
@@ -62,6 +81,10 @@ __device__ __forceinline__ void load_tile(T* tile, int rows, const Rows& from, i
     }
   }
 }
+template <class T, int P, class Rows>
+__device__ __forceinline__ void load_tile(T* tile, int rows, const Rows& from, int first, const RowRange& range, int dim) {
+  load_tile<T, P>(tile, rows, from, first, range, dim, blockDim.x);
+}
 
 // Two stages of two tiles each, kRows rows of x and the same of y: one is loaded while the other is used.
 template <int P, int kRows, class T>
@@ -70,10 +93,15 @@ __device__ __forceinline__ T* stage_of(T* stages, int index) {
 }
 template <int P, int kRows, class T, class Rows>
 __device__ __forceinline__ void load_stage(T* stages, int index, const Rows& x, const Rows& y, int first, const RowRange& range, int x_dim,
-                                           int y_dim) {
+                                           int y_dim, int threads) {
   T* const to = stage_of<P, kRows>(stages, index);
-  load_tile<T, P>(to, kRows, x, first, range, x_dim);
-  load_tile<T, P>(to + kRows * P, kRows, y, first, range, y_dim);
+  load_tile<T, P>(to, kRows, x, first, range, x_dim, threads);
+  load_tile<T, P>(to + kRows * P, kRows, y, first, range, y_dim, threads);
+}
+template <int P, int kRows, class T, class Rows>
+__device__ __forceinline__ void load_stage(T* stages, int index, const Rows& x, const Rows& y, int first, const RowRange& range, int x_dim,
+                                           int y_dim) {
+  load_stage<P, kRows>(stages, index, x, y, first, range, x_dim, y_dim, blockDim.x);
 }
 
 // How the operands of a product are given to the tensor core: 16-bit types as they are, f32 as one tf32 or as two.
@@ -107,28 +135,45 @@ __device__ __forceinline__ void multiply(float (&d)[4], const Fragment<T, 4, kOp
 
 namespace detail {
 
+// Where a lane's row and chunk lie in a tile. Rows further down by a multiple of 8 are permuted alike, and an even chunk is added by an
+// exclusive or of three bits and an addition: with constants for both, a tile takes four exclusive ors for all its addresses.
+template <class T, int P>
+struct LaneAddress {
+  int at;
+  __device__ __forceinline__ LaneAddress(int row, int chunk) : at(tile_at<T, P>(row, chunk)) {}
+  __device__ __forceinline__ const T* of(const T* tile, int rows, int chunks) const {
+    return tile + (at ^ chunks % 8 * kChunk<T>)+(rows * P + chunks / 8 * 8 * kChunk<T>);
+  }
+};
+
 template <class T, int P, bool kSwapped, Operands kOperands, int kBlocks, int kTiles>
 __device__ __forceinline__ void multiply_rows(float (&d)[kBlocks][kTiles][4], const T* a, int a_row, const T* b, int dim) {
-  const int lane = threadIdx.x % kWarpSize, steps = (dim + kDepth<T> - 1) / kDepth<T>;
-#pragma unroll(sizeof(T) == 2 ? 4 : 2)
-  for (int step = 0; step < steps; ++step) {
-    Fragment<T, 4, kOperands> fa[kBlocks];
+  constexpr int kGroupSteps = kGroup / kDepth<T>;
+  const int lane = threadIdx.x % kWarpSize;
+  const LaneAddress<T, P> rows_at(a_row + lane % 16, lane / 16), columns_at(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+#pragma unroll(sizeof(T) == 2 ? P / kGroup : 1)
+  for (int group = 0; group < P / kGroup; ++group) {
+    if (group * kGroup >= dim) break;
 #pragma unroll
-    for (int m = 0; m < kBlocks; ++m) {
-      const auto rows = load_matrix<4>(a + tile_at<T, P>(a_row + 16 * m + lane % 16, 2 * step + lane / 16));
+    for (int step = group * kGroupSteps; step < (group + 1) * kGroupSteps; ++step) {
+      Fragment<T, 4, kOperands> fa[kBlocks];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) fa[m].set(i, rows.r[i]);
-    }
+      for (int m = 0; m < kBlocks; ++m) {
+        const auto rows = load_matrix<4>(rows_at.of(a, 16 * m, 2 * step));
 #pragma unroll
-    for (int n = 0; n < kTiles; n += 2) {
-      const auto columns = load_matrix<4>(b + tile_at<T, P>(8 * n + lane / 16 * 8 + lane % 8, 2 * step + lane / 8 % 2));
+        for (int i = 0; i < 4; ++i) fa[m].set(i, rows.r[i]);
+      }
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        Fragment<T, 2, kOperands> fb;
-        fb.set(0, columns.r[2 * half]);
-        fb.set(1, columns.r[2 * half + 1]);
+      for (int n = 0; n < kTiles; n += 2) {
+        const auto columns = load_matrix<4>(columns_at.of(b, 8 * n, 2 * step));
 #pragma unroll
-        for (int m = 0; m < kBlocks; ++m) multiply<kSwapped>(d[m][n + half], fa[m], fb);
+        for (int half = 0; half < 2; ++half) {
+          Fragment<T, 2, kOperands> fb;
+          fb.set(0, columns.r[2 * half]);
+          fb.set(1, columns.r[2 * half + 1]);
+#pragma unroll
+          for (int m = 0; m < kBlocks; ++m) multiply<kSwapped>(d[m][n + half], fa[m], fb);
+        }
       }
     }
   }
@@ -141,6 +186,7 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTile
                                                  int column, int columns) {
   constexpr int kSteps = kTiles * 8 / kDepth<T>, kGroupTiles = kGroup / 8;
   const int lane = threadIdx.x % kWarpSize, g = lane / 4, t = lane % 4;
+  const LaneAddress<T, P> rows_at(lane % 16, column / 8 + lane / 16);  // of a 16-bit type; `column` is a multiple of 64
   Fragment<T, 4, kOperands> a[kBlocks][kSteps];
 #pragma unroll
   for (int m = 0; m < kBlocks; ++m)
@@ -173,7 +219,7 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTile
               fb[half].set(i, __float_as_uint(load_shared(b + tile_at<T, P>(8 * step + 2 * t + i, at / 4) + at % 4)[0]));
           }
         } else {
-          const auto rows = load_matrix<4, true>(b + tile_at<T, P>(16 * step + lane % 16, column / 8 + n + lane / 16));
+          const auto rows = load_matrix<4, true>(rows_at.of(b, 16 * step, n));
 #pragma unroll
           for (int i = 0; i < 4; ++i) fb[i / 2].set(i % 2, rows.r[i]);
         }
@@ -221,17 +267,37 @@ __device__ __forceinline__ void mask_scores(float (&scores)[kTiles][4], const At
                                             int first_head, int row, int row_end, int key, int key_end) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int i = (row + 8 * half) / group;
+    const int i = group == 1 ? row + 8 * half : (row + 8 * half) / group;
     const MaskRow mask(p, s, i, first_head + row + 8 * half - i * group);
-    const int end = row + 8 * half < row_end ? key_end : 0;
+    // From the lane's first key on: those in [low, high) are seen as the mask says, and extra ones in [extra, end) always.
+    const int end = row + 8 * half < row_end ? key_end - key : -key, extra = s.masked_keys - key;
+    const int low = mask.low - key, high = min(end, mask.high - key);
 #pragma unroll
-    for (int n = 0; n < kTiles; ++n)
+    for (int at = 0; at < 8 * kTiles; at += 8)
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
-        const int at = key + 8 * n + c;
-        float& score = scores[n][2 * half + c];
-        score = at < end ? mask.apply(p, s, at, score) : -INFINITY;
+        float& score = scores[at / 8][2 * half + c];
+        score = (at + c >= low && at + c < high) || (at + c >= extra && at + c < end) ? score : -INFINITY;
       }
+    if (mask.bias) {
+      const float* const bias = mask.bias + key * p.bias.strides[3];
+#pragma unroll
+      for (int at = 0; at < 8 * kTiles; at += 8)
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          float& score = scores[at / 8][2 * half + c];
+          const float add = at + c >= low && at + c < high ? load_float(bias + (at + c) * p.bias.strides[3]) : 0.0f;
+          score = add == -INFINITY ? add : score + add * kLog2E;
+        }
+    }
+    if (mask.keep) {
+      const uint8_t* const keep = mask.keep + key * p.keep.strides[3];
+#pragma unroll
+      for (int at = 0; at < 8 * kTiles; at += 8)
+#pragma unroll
+        for (int c = 0; c < 2; ++c)
+          if (at + c >= low && at + c < high && load(keep + (at + c) * p.keep.strides[3])[0] == 0) scores[at / 8][2 * half + c] = -INFINITY;
+    }
   }
 }
 
