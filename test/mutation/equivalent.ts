@@ -13,6 +13,17 @@ export const equivalent: readonly { file: string; text: string; reason: string }
     reason: 'ldmatrix is collective, so that on the machine all lanes have read; PTX promises no order between lanes without a barrier',
   },
   {
+    file: 'ops/attention_decode.cuh',
+    text: 'its lanes are done with the tile before',
+    reason:
+      'ldmatrix and mma are collective, so that on the machine all lanes have waited and read; PTX promises no order without a barrier',
+  },
+  {
+    file: 'ops/attention_decode.cuh',
+    text: 'all lanes have read the last tile',
+    reason: 'the same',
+  },
+  {
     file: 'prim/reduce.cuh',
     text: 'before the next call writes `partial`',
     reason: 'no kernel reduces twice by this function yet; test/native/simt_test.cc does, and notices',

@@ -144,6 +144,18 @@ describe.each(testDevices)('on $name', ({ device }) => {
       }
     }))
 
+  it('of several pages that do not exist in a long cache the first is told', () =>
+    scope(async () => {
+      const q = random([1, 2, heads, dim], 0, device)
+      const pages = random([40, 16, kvHeads, dim], 1, device)
+      const rows = (...absent: number[]) =>
+        table([Array.from({ length: 40 }, (_, i) => (absent.includes(i) ? 40 + i : (i * 7) % 40))], device)
+      const run = (blockTable: ReturnType<typeof table>) =>
+        attention(q, pages, pages, { cacheLengths: ints([637], device), blockTable }).output
+      await expect(read(run(rows(39, 23)))).rejects.toThrow('[attention] block_table[0, 23] must be from 0 to 39, is 63')
+      expect((await read(run(rows()))).every(Number.isFinite)).toBe(true)
+    }))
+
   it('entries of pages that no query sees are not looked at', () =>
     scope(async () => {
       const q = random([1, 2, heads, dim], 0, device)
@@ -223,9 +235,15 @@ describe.each(testDevices)('on $name', ({ device }) => {
       }
     }))
 
-  for (const paged of [false, true])
-    it(`a captured step that is replayed while the ${paged ? 'pages fill' : 'cache fills'} gives what single steps give`, async () => {
-      const [batch, capacity, pageSize] = [2, 12, 4]
+  for (const [capacity, pageSize, start, paged] of [
+    [12, 4, [3, 7], false],
+    [12, 4, [3, 7], true],
+    // Over the ends of tiles and of parts.
+    [600, 3, [30, 254], false],
+    [600, 3, [30, 254], true],
+  ] as const)
+    it(`a captured step that is replayed while ${paged ? 'pages fill' : 'a cache fills'} gives what single steps give · ${capacity} keys`, async () => {
+      const batch = 2
       const shape = paged ? [(batch * capacity) / pageSize, pageSize, kvHeads, dim] : [batch, capacity, kvHeads, dim]
       const k = random(shape, 1, device)
       const v = random(shape, 2, device)
@@ -237,7 +255,7 @@ describe.each(testDevices)('on $name', ({ device }) => {
       )
       const options = { cacheLengths, ...(paged ? { blockTable } : {}), mask: Mask.causal() }
       const step = device.capture(() => attention(q, k, v, options).output)
-      const lengths = [3, 7]
+      const lengths: number[] = [...start]
       for (let i = 0; i < 5; i++) {
         const next = scope(() => {
           copy({ x: random(q.shape, 10 + i, device), y: q })

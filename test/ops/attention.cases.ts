@@ -204,6 +204,45 @@ export default defineCases(attentionOp, [
   dense('one query', { tq: 1, tk: 70 }),
   dense('few queries, grouped heads', { tq: 3, tk: 150, heads: 4, kvHeads: 2, dim: 17, valueDim: 80 }, { mask: causal }),
   dense('few queries, parts of keys', { batch: 1, tq: 2, tk: 4200, heads: 1, dim: 4 }, { mask: () => Mask.window(4150, 0) }),
+  // 16 rows at most, query heads that share a key head among them: a block's warps take tiles of 16 or 32 keys in turn.
+  ...(
+    [
+      [1, 1, 31],
+      [1, 4, 32],
+      [5, 3, 33],
+      [16, 1, 127],
+      [4, 4, 128],
+      [1, 16, 129],
+      [17, 1, 129],
+      [2, 2, 255],
+      [1, 1, 257],
+      [3, 5, 513],
+    ] as const
+  ).map(([tq, heads, tk]) => dense(`few rows, ${tq} queries of ${heads} heads by ${tk}`, { batch: 1, tq, tk, heads, kvHeads: 1 })),
+  ...(
+    [
+      [80, 128, 64],
+      [128, 96, 65],
+      [129, 16, 63],
+      [256, 256, 35],
+      [40, 3, 100],
+      [64, 64, 300],
+    ] as const
+  ).map(([dim, valueDim, tk]) =>
+    dense(`few rows, head dimensions ${dim} and ${valueDim}`, { batch: 1, tq: 3, tk, heads: 1, dim, valueDim }),
+  ),
+  dense(
+    'few rows, a window and extra keys beyond a gap',
+    { tq: 3, tk: 400, heads: 4, kvHeads: 2 },
+    { extraKeys: 3, mask: () => Mask.window(90, 0).and(Mask.keyLengths([390, 200])) },
+  ),
+  dense(
+    'few rows, keep, bias and extra keys, parts',
+    { batch: 1, tq: 4, tk: 520, heads: 4, kvHeads: 2 },
+    { extraKeys: 1, mask: t => biased(t).and(kept(t)).and(Mask.causal()) },
+    { ...bias([4, 1, 519]), ...keep([1, 1, 4, 519]) },
+  ),
+  dense('few rows, more queries than keys', { batch: 1, tq: 8, tk: 5, heads: 2, kvHeads: 1 }, { mask: causal }),
   dense(
     'few queries, all options',
     { tq: 4, tk: 90, heads: 4, kvHeads: 2 },
@@ -363,6 +402,8 @@ export default defineCases(attentionOp, [
   cached('a window', { capacity: 80, lengths: [80, 41], tq: 3, heads: 4, kvHeads: 2 }, { mask: () => Mask.window(9, 2) }),
   cached('ragged, causal', { capacity: 80, lengths: [9, 80, 5, 70], queries: [7, 1, 0, 66] }, { mask: causal }),
   cached('parts', { capacity: 700, lengths: [700, 130], tq: 1, heads: 2, kvHeads: 1 }),
+  cached('nothing beside much', { capacity: 600, lengths: [0, 600, 1, 256], tq: 2, heads: 2, kvHeads: 1 }, { mask: causal }),
+  cached('few rows of sequences', { capacity: 270, lengths: [0, 258, 65], queries: [3, 0, 4], heads: 4, kvHeads: 1 }, { mask: causal }),
   cached('parts of a window', { capacity: 900, lengths: [900], tq: 2, heads: 1 }, { mask: () => Mask.window(600, 0) }),
   cached(
     'all masks',
@@ -380,7 +421,7 @@ export default defineCases(attentionOp, [
   cached('no capacity', { capacity: 0, lengths: [0, 0], tq: 2 }),
   cached('no sequences', { capacity: 4, lengths: [], tq: 2 }),
 
-  ...[1, 5, 16, 64].flatMap(pageSize => {
+  ...[1, 3, 5, 16, 64].flatMap(pageSize => {
     const capacity = pageSize * Math.max(2, Math.ceil(40 / pageSize))
     return [
       cached('one query', { pageSize, capacity, lengths: [0, 1, capacity, pageSize], tq: 1, heads: 4, kvHeads: 2 }),
@@ -397,6 +438,8 @@ export default defineCases(attentionOp, [
   ),
   cached('a window', { pageSize: 5, capacity: 80, lengths: [80, 41], tq: 3 }, { mask: () => Mask.window(9, 2) }),
   cached('parts', { pageSize: 16, capacity: 704, lengths: [700, 130], tq: 1, heads: 2, kvHeads: 1 }),
+  cached('nothing beside much', { pageSize: 3, capacity: 540, lengths: [0, 538, 1, 257], tq: 2, heads: 2, kvHeads: 1 }, { mask: causal }),
+  cached('few rows, wide', { pageSize: 3, capacity: 150, lengths: [149, 2], tq: 4, heads: 4, kvHeads: 1, dim: 128 }, { mask: causal }),
   cached('parts of the CPU', { pageSize: 64, capacity: 4224, lengths: [4200], tq: 1, heads: 1, dim: 4 }),
   cached(
     'all masks',

@@ -96,26 +96,38 @@ describe('products', () => {
 describe('few queries', () => {
   it('share the keys among blocks, which a second kernel joins', async () => {
     const kernels = await counters({ tq: 1, tk: 2048, heads: 2, kvHeads: 1, dim: 64 }, 'bf16')
-    expect(Object.keys(kernels)).toContain('attention_combine')
-    // Every key and value is read by one block.
-    expect(kernels.attention_forward!.loadBytes).toBe((8 * 2 + 2 * 2048) * 64 * 2)
+    expect(Object.keys(kernels)).toEqual(expect.arrayContaining(['attention_combine', 'attention_decode']))
+    expect(Object.keys(kernels)).not.toContain('attention_forward')
+    // Every key and value is read by one warp; the queries by each of 8 blocks.
+    expect(kernels.attention_decode!.loadBytes).toBe((8 * 2 + 2 * 2048) * 64 * 2)
   })
+  for (const dtype of ['bf16', 'f32'] as const)
+    for (const dim of [64, 128, 256])
+      it(`are read in whole sectors and multiplied without bank conflicts · ${dtype}, heads of ${dim}`, async () => {
+        for (const heads of [1, 4, 16]) {
+          const kernels = await counters({ tq: 1, tk: 160, heads, kvHeads: 1, dim }, dtype)
+          expect(Object.keys(kernels)).not.toContain('attention_forward')
+          const { loadBytes, loadSectors, distinctSectors, sharedWavefronts, sharedIdeal } = kernels.attention_decode!
+          expect(loadSectors * 32, 'sectors').toBe(loadBytes)
+          expect(loadBytes, 'bytes').toBeLessThanOrEqual((2 * heads + 2 * 160) * dim * (dtype === 'bf16' ? 2 : 4))
+          expect(distinctSectors).toBeGreaterThanOrEqual((2 * 160 * dim * (dtype === 'bf16' ? 2 : 4)) / 32)
+          expect(sharedWavefronts, 'wavefronts').toBe(sharedIdeal)
+        }
+      }, 60_000)
 })
 
 describe('a paged cache', () => {
   for (const dtype of ['bf16', 'f32'] as const)
     for (const pageSize of [1, 16, 256])
-      it(`is read in whole sectors by one block, its table once a row · ${dtype}, pages of ${pageSize}`, async () => {
-        const [keys, bytes] = [2048, 64 * (dtype === 'bf16' ? 2 : 4)]
+      it(`is read in whole sectors by one warp, its table once a row · ${dtype}, pages of ${pageSize}`, async () => {
+        const [keys, bytes, tile] = [2048, 64 * (dtype === 'bf16' ? 2 : 4), dtype === 'bf16' ? 32 : 16]
         const kernels = await counters({ tq: 1, tk: keys, heads: 2, kvHeads: 1, dim: 64 }, dtype, { pageSize })
         expect(Object.keys(kernels)).toContain('attention_combine')
-        const { loadBytes, loadSectors, sharedWavefronts, sharedIdeal } = kernels.attention_forward!
+        const { loadBytes, loadSectors, sharedWavefronts, sharedIdeal } = kernels.attention_decode!
         const rows = (8 * 2 + 2 * keys) * bytes
-        const pages = keys / pageSize
-        expect(loadBytes).toBe(rows + 4 * keys + 4 * pages)
-        // Of the table only whole sectors of 8 entries, once to check them and once a row: a warp looks up 32 rows at once.
-        const checked = Math.ceil(pages / 8 / 8) * 8
-        expect(loadSectors - rows / 32).toBe(pageSize === 1 ? keys / 4 : keys / 32 + checked)
+        expect(loadBytes).toBe(rows + 4 * keys)
+        // Of the table only whole sectors of 8 entries, for a tile of keys at once.
+        expect(loadSectors - rows / 32).toBe(pageSize === 1 ? keys / 8 : keys / tile)
         expect(sharedWavefronts).toBe(sharedIdeal)
       }, 60_000)
 })
@@ -126,6 +138,11 @@ describe('tf32', () => {
     const [three, one] = [await counters(shape, 'f32', { backward: true }), await counters(shape, 'f32', { backward: true, tf32: true })]
     for (const name of ['attention_forward', 'attention_backward_queries', 'attention_backward_keys'])
       expect(one[name]!.matrixInstructions * 3, name).toBe(three[name]!.matrixInstructions)
+  }, 60_000)
+  it('takes one product of few rows, too', async () => {
+    const shape = { tq: 3, tk: 64, dim: 64 }
+    const [three, one] = [await counters(shape, 'f32'), await counters(shape, 'f32', { tf32: true })]
+    expect(one.attention_decode!.matrixInstructions * 3).toBe(three.attention_decode!.matrixInstructions)
   }, 60_000)
   it('gives numbers of 10 bits, and not those of f32', async () => {
     const run = (options: { tf32?: boolean }) =>

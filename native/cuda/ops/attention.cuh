@@ -184,6 +184,8 @@ Status run(Context& context, const attention_args& args) {
 }  // namespace
 
 Status attention(Context& context, const attention_args& a) {
+  const int64_t kv_heads = a.k.dims[a.k.rank - 2];
+  if (a.dropout == 0.0f && a.max_q * a.q.dims[a.q.rank - 2] <= kFewRows * kv_heads) return attention_few_rows(context, a);
   return dispatch_head_dim("attention", a.q.last(), a.v.last(), [&](auto padded) {
     return dispatch_float(a.q.dtype, [&](auto type) { return run<decltype(type), decltype(padded)::value>(context, a); });
   });

@@ -10,6 +10,8 @@
 namespace tilewise::TILEWISE_GPU {
 namespace attention_tile {
 
+constexpr int kFewRows = 16;  // of an mma
+
 // How the keys of one sequence are cut: part i begins at first_key + i * part_keys.
 struct Parts {
   int first_key, part_keys, parts;
@@ -74,23 +76,26 @@ struct RowSums {
   // scores -> 2^(score - most); decay is what earlier sums shrink by. A row that has seen nothing keeps weights of 0.
   template <int kTiles>
   __device__ __forceinline__ void update(float (&scores)[kTiles][4], float (&decay)[2]) {
+    update<0>(scores, decay);
+    update<1>(scores, decay);
+  }
+  // Of one of the two rows.
+  template <int kHalf, int kTiles>
+  __device__ __forceinline__ void update(float (&scores)[kTiles][4], float (&decay)[2]) {
+    float now = most[kHalf];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float now = most[half];
+    for (int n = 0; n < kTiles; ++n) now = fmaxf(now, fmaxf(scores[n][2 * kHalf], scores[n][2 * kHalf + 1]));
+    now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
+    now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 2));
+    const float base = now == -INFINITY ? 0.0f : now;
+    decay[kHalf] = exp2_approx(most[kHalf] - base);
+    most[kHalf] = now;
+    float sum = 0.0f;
 #pragma unroll
-      for (int n = 0; n < kTiles; ++n) now = fmaxf(now, fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
-      now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
-      now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 2));
-      const float base = now == -INFINITY ? 0.0f : now;
-      decay[half] = exp2_approx(most[half] - base);
-      most[half] = now;
-      float sum = 0.0f;
+    for (int n = 0; n < kTiles; ++n)
 #pragma unroll
-      for (int n = 0; n < kTiles; ++n)
-#pragma unroll
-        for (int i = 2 * half; i < 2 * half + 2; ++i) sum += scores[n][i] = exp2_approx(scores[n][i] - base);
-      total[half] = total[half] * decay[half] + sum;
-    }
+      for (int i = 2 * kHalf; i < 2 * kHalf + 2; ++i) sum += scores[n][i] = exp2_approx(scores[n][i] - base);
+    total[kHalf] = total[kHalf] * decay[kHalf] + sum;
   }
   __device__ __forceinline__ void finish() {
 #pragma unroll
@@ -100,6 +105,19 @@ struct RowSums {
     }
   }
 };
+
+// Writes columns [column, min(column + 4, dim)) of a row, a multiple of 4: sums times a factor.
+template <class T>
+__device__ __forceinline__ void store_columns(const HeadRows<T>& rows, int row, int column, int dim, const float (&sum)[4], float factor) {
+  T* const to = rows.at(row) + column;
+  if (rows.vectors && column + 4 <= dim) {
+    store<4>(to, Vec<T, 4>{{T(sum[0] * factor), T(sum[1] * factor), T(sum[2] * factor), T(sum[3] * factor)}});
+  } else {
+#pragma unroll
+    for (int c = 0; c < 4; ++c)
+      if (column + c < dim) store_float(to + c, sum[c] * factor);
+  }
+}
 
 __device__ __forceinline__ float log_sum_exp_of(float most, float total) { return total == 0.0f ? -INFINITY : most * kLn2 + logf(total); }
 
@@ -134,7 +152,6 @@ __global__ void __launch_bounds__(32 * kCombineWarps) attention_combine(const __
   const float factor = total == 0.0f ? 0.0f : 1.0f / total;
 
   const HeadRows<T> output = a.output.of<T>(s.b, s.first_q, kv_head * p.group, p.group);
-  T* const to = output.at(row);
   for (int first_column = 0; first_column < a.columns; first_column += 4 * kWarpSize) {
     const int column = first_column + 4 * lane;
     float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -158,13 +175,7 @@ __global__ void __launch_bounds__(32 * kCombineWarps) attention_combine(const __
         }
       }
     }
-    if (output.vectors && column + 4 <= a.v.dim) {
-      store<4>(to + column, Vec<T, 4>{{T(sum[0] * factor), T(sum[1] * factor), T(sum[2] * factor), T(sum[3] * factor)}});
-    } else {
-#pragma unroll
-      for (int c = 0; c < 4; ++c)
-        if (column + c < a.v.dim) store_float(to + column + c, sum[c] * factor);
-    }
+    store_columns(output, row, column, a.v.dim, sum, factor);
   }
   const int i = row / p.group;
   if (lane == 0)
@@ -180,4 +191,8 @@ Status launch_combine(const Gpu& gpu, const Forward& a) {
 
 }  // namespace
 }  // namespace attention_tile
+
+// The op for at most attention_tile::kFewRows rows a key head, query rows times the query heads that share it, without dropout.
+Status attention_few_rows(Context& context, const attention_args& args);
+
 }  // namespace tilewise::TILEWISE_GPU
