@@ -40,6 +40,12 @@ __device__ __forceinline__ float* sums_of(T* shared, int warp) {
   return reinterpret_cast<float*>(shared + kRows * P + warp * kStages<T, P> * kStage<T, P>);
 }
 
+// A value of this lane, as the compiler may not make it again from the thread's number in each turn of a loop.
+template <class T>
+__device__ __forceinline__ T pinned(T value) {
+  return __shfl_sync(0xffffffffu, value, threadIdx.x % kWarpSize);
+}
+
 // The tiles of one warp on their way into its stages. A lane copies the same 16 bytes of every kDown-th row.
 template <class T, int P>
 struct KeyStream {
@@ -49,12 +55,36 @@ struct KeyStream {
 
   const Forward& a;
   const KeyTiles<kTileKeys>& tiles;
-  T* shared;   // all that is dynamic
-  int stages;  // element of it where the warp's begin
-  const T *k, *v;
-  int b, lane;
+  T* shared;  // all that is dynamic
+  int b;
   bool vectors;       // 16 bytes of a row lie together and aligned, all of them inside of it or none
+  int lane, column;   // the first that the lane copies
+  int at;             // the element of shared memory that it copies there, of the first stage and row
+  const T *k, *v;     // what it copies of key 0 or, of a paged cache, of the first row of all; else the head's first element
   int32_t page, row;  // of a paged cache: the place of key `lane` of the tile that is loaded next; row -1: there is none
+
+  __device__ __forceinline__ KeyStream(const Forward& a, const KeyTiles<kTileKeys>& tiles, T* shared, int stages,
+                                       const AttentionSequence& s, int kv_head, bool vectors)
+      : a(a),
+        tiles(tiles),
+        shared(shared),
+        b(s.b),
+        vectors(vectors),
+        lane(pinned(static_cast<int>(threadIdx.x % kWarpSize))),
+        page(0),
+        row(-1) {
+    const int down = lane / kAcross, across = lane % kAcross, table_b = a.cache.table ? 0 : b;
+    column = pinned(across * kChunk<T>);
+    at = pinned(stages + (vectors ? tile_at<T, P>(down, across) : 0));
+    k = a.k.of<T>(table_b, s.first_k, kv_head, 1).base;
+    v = a.v.of<T>(table_b, s.first_k, kv_head, 1).base;
+    if (!vectors) return;
+    k += column;
+    v += column;
+    if (a.cache.table) return;
+    k += down * a.k.row_stride;
+    v += down * a.v.row_stride;
+  }
 
   // Looks up where the keys of a tile lie. Their page is not waited for before the tile is loaded.
   __device__ __forceinline__ void find(int tile) {
@@ -62,14 +92,14 @@ struct KeyStream {
     const int key = tiles.first(tile) + lane;
     row = -1;
     if (lane >= kTileKeys || key >= tiles.last(tile)) return;
-    const int at = key / a.cache.page_size;
-    row = key - at * a.cache.page_size;
-    page = load_constant(a.cache.table + int64_t{b} * a.cache.width + at)[0];
+    const uint32_t size = static_cast<uint32_t>(a.cache.page_size), entry = static_cast<uint32_t>(key) / size;
+    row = static_cast<int32_t>(static_cast<uint32_t>(key) - entry * size);
+    page = load_constant(a.cache.table + int64_t{b} * a.cache.width + entry)[0];
   }
 
   __device__ __forceinline__ void load(int tile, int stage) {
     if (tile >= tiles.count) return;
-    const int first = tiles.first(tile), last = tiles.last(tile), to = stages + stage * kStage<T, P>;
+    const int first = tiles.first(tile), last = tiles.last(tile), to = at + stage * kStage<T, P>;
     if (a.cache.table && row >= 0 && !a.cache.has(page)) {
       report_fault(a.cache.fault, 1, int64_t{b} * a.cache.width + (first + lane) / a.cache.page_size, page);
       row = -1;
@@ -78,54 +108,58 @@ struct KeyStream {
       load_elements(to, k, a.k, first, last);
       load_elements(to + kTileKeys * P, v, a.v, first, last);
     } else if (a.cache.table) {
-      // In units of 16 bytes: the launcher has seen to it that 32 bits hold them.
-      uint32_t of_k = kAbsent, of_v = kAbsent;
-      if (row >= 0) {
-        of_k = static_cast<uint32_t>(page) * units(a.k.batch_stride) + static_cast<uint32_t>(row) * units(a.k.row_stride);
-        of_v = static_cast<uint32_t>(page) * units(a.v.batch_stride) + static_cast<uint32_t>(row) * units(a.v.row_stride);
-      }
-#pragma unroll
-      for (int i = 0; i < kTileKeys; i += kDown) {
-        const uint32_t from_k = __shfl_sync(0xffffffffu, of_k, i + lane / kAcross);
-        const uint32_t from_v = __shfl_sync(0xffffffffu, of_v, i + lane / kAcross);
-        copy(to, i, k + static_cast<uint64_t>(from_k) * kChunk<T>, from_k != kAbsent, a.p.dim);
-        copy(to + kTileKeys * P, i, v + static_cast<uint64_t>(from_v) * kChunk<T>, from_v != kAbsent, a.v.dim);
-      }
+      load_pages(to);
+    } else if (first + kTileKeys <= last) {
+      load_rows<true>(to, first, 0);
     } else {
-      const int left = last - first - lane / kAcross;
-      const T* from_k = k + (first + lane / kAcross) * a.k.row_stride;
-      const T* from_v = v + (first + lane / kAcross) * a.v.row_stride;
-#pragma unroll
-      for (int i = 0; i < kTileKeys; i += kDown) {
-        copy(to, i, from_k, i < left, a.p.dim);
-        copy(to + kTileKeys * P, i, from_v, i < left, a.v.dim);
-        from_k += kDown * a.k.row_stride;
-        from_v += kDown * a.v.row_stride;
-      }
+      load_rows<false>(to, first, last - first - lane / kAcross);
     }
   }
 
  private:
-  static __device__ __forceinline__ uint32_t units(int64_t elements) {
-    return static_cast<uint32_t>(static_cast<uint64_t>(elements) / kChunk<T>);
+  // 16 bytes of row i + lane / kAcross of a tile of keys and of the values beside it, zeros where they are not there. tile_at's exclusive
+  // or is taken apart: what changes with i is known to the compiler.
+  __device__ __forceinline__ void copy(int to, int i, const T* from_k, const T* from_v, bool there) const {
+    T* const target = shared + (to ^ (i & 7) * kChunk<T>)+i * P;
+#pragma unroll
+    for (int more = 0; more < P; more += kAcross * kChunk<T>) {
+      copy_async<16>(target + more, from_k + more, there && column + more < a.p.dim ? 16 : 0);
+      copy_async<16>(target + kTileKeys * P + more, from_v + more, there && column + more < a.v.dim ? 16 : 0);
+    }
   }
 
-  // This lane's part of row i + lane / kAcross of a tile, zeros where it is not there. tile_at's exclusive or, taken apart: what changes
-  // with i is known to the compiler.
-  __device__ __forceinline__ void copy(int to, int i, const T* from, bool there, int dim) const {
-    const int down = lane / kAcross, across = lane % kAcross;
+  template <bool kWhole>
+  __device__ __forceinline__ void load_rows(int to, int first, int left) const {
+    const T *from_k = k + first * a.k.row_stride, *from_v = v + first * a.v.row_stride;
 #pragma unroll
-    for (int chunk = 0; chunk < kChunks; chunk += kAcross) {
-      const int column = (chunk + across) * kChunk<T>, at = to + tile_at<T, P>(down, across);
-      copy_async<16>(shared + (at ^ (i & 7) * kChunk<T>)+i * P + chunk * kChunk<T>, from + column, there && column < dim ? 16 : 0);
+    for (int i = 0; i < kTileKeys; i += kDown) {
+      copy(to, i, from_k, from_v, kWhole || i < left);
+      from_k += kDown * a.k.row_stride;
+      from_v += kDown * a.v.row_stride;
     }
+  }
+
+  // Places go from lane to lane in units of 16 bytes: the launcher has seen to it that 32 bits hold them.
+  __device__ __forceinline__ void load_pages(int to) const {
+    const uint32_t of_k = row < 0 ? kAbsent : place(a.k), of_v = place(a.v);
+#pragma unroll
+    for (int i = 0; i < kTileKeys; i += kDown) {
+      const uint32_t from_k = __shfl_sync(0xffffffffu, of_k, i + lane / kAcross);
+      const uint32_t from_v = __shfl_sync(0xffffffffu, of_v, i + lane / kAcross);
+      copy(to, i, k + static_cast<uint64_t>(from_k) * kChunk<T>, v + static_cast<uint64_t>(from_v) * kChunk<T>, from_k != kAbsent);
+    }
+  }
+  __device__ __forceinline__ uint32_t place(const AttentionTensor& of) const {
+    constexpr uint64_t kUnit = kChunk<T>;
+    return static_cast<uint32_t>(page) * static_cast<uint32_t>(static_cast<uint64_t>(of.batch_stride) / kUnit) +
+           static_cast<uint32_t>(row) * static_cast<uint32_t>(static_cast<uint64_t>(of.row_stride) / kUnit);
   }
 
   // Any alignment and any dimension, element by element.
   __device__ __forceinline__ void load_elements(int to, const T* base, const AttentionTensor& of, int first, int last) const {
 #pragma unroll 1
-    for (int at = lane; at < kTileKeys * kChunks; at += kWarpSize) {
-      const int i = at / kChunks, chunk = at % kChunks;
+    for (int n = lane; n < kTileKeys * kChunks; n += kWarpSize) {
+      const int i = n / kChunks, chunk = n % kChunks;
       bool there = first + i < last;
       const T* from = base + (first + i) * of.row_stride;
       if (a.cache.table) {
@@ -144,50 +178,89 @@ struct KeyStream {
   }
 };
 
-// The queries as A operands. 16-bit ones stay in registers, where there is room for them; others come from shared memory for each tile.
+// Products with a warp's tiles. Of 16-bit types they are attention_tile's with places that the warp keeps: a matrix's address is one
+// exclusive or. The queries stay in registers, where there is room for them.
 template <class T, int P>
-struct Queries {
-  static constexpr bool kStay = sizeof(T) == 2 && P <= 128;
-  static constexpr int kSteps = P / kDepth<T>;
-  const T* tile;
-  Registers<4> rows[kStay ? kSteps : 1];
+struct Products {
+  static constexpr bool kWide = sizeof(T) == 4, kStay = !kWide && P <= 128;
+  static constexpr int kSteps = P / kDepth<T>, kTiles = kKeys<T, P> / 8;
+  const T* shared;  // begins with the queries
+  int queries_at, keys_at, values_at;
+  Registers<4> queries[kStay ? kSteps : 1];
 
-  __device__ __forceinline__ explicit Queries(const T* tile) : tile(tile) {
+  // `stages`: the element of shared memory where the warp's begin.
+  __device__ __forceinline__ Products(const T* shared, int stages) : shared(shared) {
+    const int lane = threadIdx.x % kWarpSize;
+    queries_at = pinned(tile_at<T, P>(lane % 16, lane / 16));
+    keys_at = kWide ? stages : pinned(stages + tile_at<T, P>(lane / 16 * 8 + lane % 8, lane / 8 % 2));
+    values_at = kKeys<T, P> * P + (kWide ? stages : pinned(stages + tile_at<T, P>(lane % 16, lane / 16)));
     if constexpr (kStay) {
-      const int lane = threadIdx.x % kWarpSize;
 #pragma unroll
-      for (int step = 0; step < kSteps; ++step) rows[step] = load_matrix<4>(tile + tile_at<T, P>(lane % 16, 2 * step + lane / 16));
+      for (int step = 0; step < kSteps; ++step) queries[step] = query(step);
     }
   }
 
-  // scores = rows of `keys`, which begin at an element of shared memory, times the queries.
-  template <int kTiles>
-  __device__ __forceinline__ void multiply(float (&scores)[1][kTiles][4], const T* shared, int keys, const AttentionProblem& p) const {
+  // scores = queries times keys.
+  __device__ __forceinline__ void scores_of(float (&scores)[1][kTiles][4], int stage, const AttentionProblem& p) const {
+    const int at = keys_at + stage * kStage<T, P>;
     clear(scores);
-    if constexpr (kStay) {
-      const int lane = threadIdx.x % kWarpSize, at = keys + tile_at<T, P>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+    if constexpr (kWide) {
+      multiply_rows<T, P>(scores, shared, 0, shared + at, p.dim, p.tf32);
+    } else {
       float odd[1][kTiles][4];  // of every second step: a sum of its own, for half as long a chain of products
       clear(odd);
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
-        if (step % 2 == 0 && step * kDepth<T> >= p.dim) break;  // what is beyond it in a group of columns is zeros
+        if (step % 2 == 0 && step * kDepth<T> >= p.dim) break;  // a group of columns is zeros beyond it
+        Registers<4> rows;
+        if constexpr (kStay)
+          rows = queries[step];
+        else
+          rows = query(step);
 #pragma unroll
         for (int n = 0; n < kTiles; n += 2) {
           const auto columns = load_matrix<4>(shared + (at ^ 2 * step * kChunk<T>)+8 * n * P);
           const uint32_t b[2][2] = {{columns.r[0], columns.r[1]}, {columns.r[2], columns.r[3]}};
           auto& to = step % 2 ? odd : scores;
-          mma<T>(to[0][n], rows[step].r, b[0]);
-          mma<T>(to[0][n + 1], rows[step].r, b[1]);
+          mma<T>(to[0][n], rows.r, b[0]);
+          mma<T>(to[0][n + 1], rows.r, b[1]);
         }
       }
 #pragma unroll
       for (int n = 0; n < kTiles; ++n)
 #pragma unroll
         for (int i = 0; i < 4; ++i) scores[0][n][i] += odd[0][n][i];
-    } else {
-      multiply_rows<T, P>(scores, tile, 0, shared + keys, p.dim, p.tf32);
     }
   }
+
+  // sums += weights times values, in the groups of columns before `columns`.
+  __device__ __forceinline__ void add_values(float (&sums)[1][P / 8][4], const float (&weights)[1][kTiles][4], int stage, int columns,
+                                             bool tf32_allowed) const {
+    const int at = values_at + stage * kStage<T, P>;
+    if constexpr (kWide) {
+      multiply_columns<T, P>(sums, weights, shared + at, 0, columns, tf32_allowed);
+    } else {
+      uint32_t a[kTiles / 2][4];
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) a[n / 2][n % 2 * 2 + half] = pack<T>(weights[0][n][2 * half], weights[0][n][2 * half + 1]);
+#pragma unroll
+      for (int n = 0; n < P / 8; n += 2) {
+        if (n % (kGroup / 8) == 0 && 8 * n >= columns) break;
+#pragma unroll
+        for (int step = 0; step < kTiles / 2; ++step) {
+          const auto rows = load_matrix<4, true>(shared + (at ^ n * kChunk<T>)+16 * step * P);
+          const uint32_t b[2][2] = {{rows.r[0], rows.r[1]}, {rows.r[2], rows.r[3]}};
+          mma<T>(sums[0][n], a[step], b[0]);
+          mma<T>(sums[0][n + 1], a[step], b[1]);
+        }
+      }
+    }
+  }
+
+ private:
+  __device__ __forceinline__ Registers<4> query(int step) const { return load_matrix<4>(shared + (queries_at ^ 2 * step * kChunk<T>)); }
 };
 
 template <class T, int P>
@@ -207,11 +280,13 @@ __global__ void __launch_bounds__(32 * kMostWarps, 2) attention_decode(const __g
   const int key_begin = parts.first_key + part * parts.part_keys;
   const KeyTiles<kTileKeys> tiles(p, s, 0, s.queries, key_begin, min(s.keys, key_begin + parts.part_keys));
 
+  // Keys that every query sees, without a bias.
+  const bool biased = p.bias.data || p.keep.data;
+  const int clear_begin = s.queries - 1 + s.shift - p.left, clear_end = biased ? 0 : min(tiles.end, s.shift + p.right + 1);
+
   T* const shared = dynamic_smem<T>();
-  const int stages = kRows * P + warp * kStages<T, P> * kStage<T, P>, table_b = a.cache.table ? 0 : b;
-  KeyStream<T, P> stream{
-      a,    tiles,   shared, stages, a.k.of<T>(table_b, s.first_k, kv_head, 1).base, a.v.of<T>(table_b, s.first_k, kv_head, 1).base, b,
-      lane, vectors, 0,      -1};
+  const int stages = kRows * P + warp * kStages<T, P> * kStage<T, P>;
+  KeyStream<T, P> stream(a, tiles, shared, stages, s, kv_head, vectors);
   stream.find(warp);
   load_tile<T, P>(shared, kRows, a.q.of<T>(b, s.first_q, kv_head * p.group, p.group), 0, {0, rows, 0, 0}, p.dim);
   copy_async_commit();
@@ -223,7 +298,7 @@ __global__ void __launch_bounds__(32 * kMostWarps, 2) attention_decode(const __g
   }
   copy_async_wait<kAhead>();
   __syncthreads();  // the queries, which all threads have copied, have arrived
-  const Queries<T, P> queries(shared);
+  const Products<T, P> products(shared, stages);
 
   float sums[1][P / 8][4];
   clear(sums);
@@ -237,12 +312,12 @@ __global__ void __launch_bounds__(32 * kMostWarps, 2) attention_decode(const __g
     copy_async_commit();
     stream.find(tile + (kAhead + 1) * warps);
 
-    const int keys = stages + stage * kStage<T, P>;
     float scores[1][kTiles][4];
-    queries.multiply(scores, shared, keys, p);
+    products.scores_of(scores, stage, p);
     scale(scores, p.scale_log2);  // before the maximum is taken, as in attention_forward
-    if (tiles.is_masked(p, s, tile, 0, s.queries))
-      mask_scores(scores[0], p, s, p.group, kv_head * p.group, g, rows, tiles.first(tile) + 2 * t, tiles.last(tile));
+    const int key = tiles.first(tile);
+    if (key < clear_begin || key + kTileKeys > clear_end)
+      mask_scores(scores[0], p, s, p.group, kv_head * p.group, g, rows, key + 2 * t, tiles.last(tile));
     float decay[2] = {1.0f, 1.0f};
     softmax.template update<0>(scores[0], decay);
     if (rows > 8) {
@@ -257,7 +332,7 @@ __global__ void __launch_bounds__(32 * kMostWarps, 2) attention_decode(const __g
 #pragma unroll
         for (int i = 0; i < 4; ++i) sums[0][n][i] *= decay[i / 2];
     }
-    multiply_columns<T, P>(sums, scores, shared + keys + kTileKeys * P, 0, a.v.dim, p.tf32);
+    products.add_values(sums, scores, stage, a.v.dim, p.tf32);
     stage = stage + 1 == kStages<T, P> ? 0 : stage + 1;
     next_stage = next_stage + 1 == kStages<T, P> ? 0 : next_stage + 1;
   }
