@@ -5,8 +5,6 @@ const lateCopy =
 export const equivalent: readonly { file: string; text: string; reason: string }[] = [
   { file: 'ops/attention.cuh', text: 'are still on their way to where sums will lie', reason: lateCopy },
   { file: 'ops/attention.cuh', text: "and other threads' copies too", reason: lateCopy },
-  { file: 'ops/attention_backward.cuh', text: 'are still on their way to where sums will lie', reason: lateCopy },
-  { file: 'ops/attention_backward.cuh', text: "and other threads' copies too", reason: lateCopy },
   {
     file: 'prim/attention_tile.cuh',
     text: 'all lanes have read what lay here',

@@ -79,6 +79,9 @@ struct AttentionProblem {
         bias(a.bias),
         keep(a.keep) {}
 
+  // Of a packed row.
+  __device__ __forceinline__ int query_of(int row) const { return group == 1 ? row : row / group; }
+
   bool fits() const { return int64_t{max_q} * group < kOpen && max_k < kOpen; }
 
  private:
@@ -109,6 +112,7 @@ struct AttentionSequence {
   int shift;             // query i stands over key i + shift
   int limit;             // keys from here to masked_keys are hidden by key_lengths
 
+  AttentionSequence() = default;  // of an array in shared memory
   __device__ __forceinline__ AttentionSequence(const AttentionProblem& p, int index) : b(index) {
     find(p.q_offsets, p.q_rows, p.max_q, first_q, queries);
     find(p.k_offsets, p.k_rows, p.max_k, first_k, keys);
@@ -170,6 +174,7 @@ template <int kKeys>
 struct KeyTiles {
   int begin, end, free_begin, free_end, masked_tiles, count;
 
+  KeyTiles() = default;  // of an array in shared memory
   // Queries [query_begin, query_end), cut to the keys [from, to).
   __device__ __forceinline__ KeyTiles(const AttentionProblem& p, const AttentionSequence& s, int query_begin, int query_end, int from,
                                       int to) {
@@ -236,15 +241,22 @@ struct AttentionDropout {
     const uint32_t low = at & 1 ? words.lane[1] : words.lane[0], high = at & 1 ? words.lane[3] : words.lane[2];
     return random::keep(at & 2 ? high : low, probability);
   }
-  __device__ __forceinline__ float factor_of(uint64_t element) const {
-    return keeps(random::philox4x32(seed, counter, element >> 2), element) ? factor : 0.0f;
-  }
-  // Factors of two neighbours: one block of random words serves both unless it ends between them.
-  __device__ __forceinline__ void pair(uint64_t element, float (&factors)[2]) const {
+  __device__ __forceinline__ bool keeps(uint64_t element) const { return keeps(random::philox4x32(seed, counter, element >> 2), element); }
+  // Of a weight whose sign says that it is dropped.
+  __device__ __forceinline__ float of_signed(float weight) const { return __float_as_uint(weight) >> 31 ? 0.0f : factor; }
+  // Of two neighbours: whether the first is kept, and twice that of the second. One block of random words serves both unless it ends
+  // between them.
+  __device__ __forceinline__ uint32_t kept_pair(uint64_t element) const {
     random::Words4 words = random::philox4x32(seed, counter, element >> 2);
-    factors[0] = keeps(words, element) ? factor : 0.0f;
+    const uint32_t first = keeps(words, element);
     if ((element & 3) == 3) words = random::philox4x32(seed, counter, (element + 1) >> 2);
-    factors[1] = keeps(words, element + 1) ? factor : 0.0f;
+    return first | static_cast<uint32_t>(keeps(words, element + 1)) << 1;
+  }
+  // Factors of two neighbours.
+  __device__ __forceinline__ void pair(uint64_t element, float (&factors)[2]) const {
+    const uint32_t kept = kept_pair(element);
+    factors[0] = kept & 1 ? factor : 0.0f;
+    factors[1] = kept & 2 ? factor : 0.0f;
   }
 };
 
