@@ -30,7 +30,7 @@ export interface Rates {
  * units, memory and clocks: NVIDIA's whitepapers of A100 (1.41 GHz, 108 multiprocessors, 2039 GB/s, L2 5120 bytes a cycle) and H100 (1.83 GHz, 132),
  * and H200's data sheet (4.8 TB/s). H100's L2 is not given; A100's is taken. What must be under way: the bytes that kernels of NVIDIA's CUB keep so,
  * found by measuring (`arch_to_min_bytes_in_flight` in CCCL's cub/device/dispatch/tuning/tuning_transform.cuh: 16 KiB for A100, 32 KiB for H100,
- * 48 KiB for H200). By Little's law that is the rate times 1.2 and 1.35 µs: latency under load is about twice that of one access.
+ * 48 KiB for H200). By Little's law that is the rate times 0.87 µs and 1.35 µs: a latency under load, not that of one access.
  */
 export const rates = {
   sm_80: {

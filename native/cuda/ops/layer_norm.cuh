@@ -1,5 +1,6 @@
-// Layer norm, its dropout and residual, and the gradients of all: native/cuda/prim/norm.cuh.
-#include "../prim/norm.cuh"
+// Layer norm, its dropout and residual, and the gradients of all: native/cuda/prim/norm_forward.cuh, norm_backward.cuh.
+#include "../prim/norm_backward.cuh"
+#include "../prim/norm_forward.cuh"
 
 namespace tilewise::TILEWISE_GPU {
 
