@@ -128,11 +128,37 @@ __device__ __forceinline__ void map_piece(F f, const Loop<1 + sizeof...(X)>& loo
   }
 }
 
-// N elements a thread, along the innermost dimension.
+// Two pieces of a single input, both asked for before either is used: one is too little under way to keep memory busy (docs/perf.md, "On a
+// GPU"). f stands here once for them: it may be a switch over many functions.
+template <int N, class F, class Y, class X>
+__device__ __forceinline__ void map_pair(F f, const Loop<2>& loop, int64_t first, int64_t second, Y* y, const X* x) {
+  int64_t at[2];
+  loop.offsets(first, at);
+  Packed<X, N> now = load_packed<N>(x + at[1]);
+  Y* to = y + at[0];
+  loop.offsets(second, at);
+  const Packed<X, N> next = load_packed<N>(x + at[1]);
+#pragma unroll 1
+  for (int piece = 0; piece < 2; ++piece) {
+    store(to, apply<N, Y>(f, now.unpack()));
+    now = next;
+    to = y + at[0];
+  }
+}
+
+// N elements a piece, along the innermost dimension. The first `paired` blocks have two whole pieces a thread, the others one.
 template <int N, class F, class Y, class... X>
 __global__ void __launch_bounds__(kElementwiseThreads)
-    map_pieces(F f, const __grid_constant__ Loop<1 + sizeof...(X)> loop, Y* y, const X*... x) {
-  const int64_t first = (int64_t{blockIdx.x} * kElementwiseThreads + threadIdx.x) * N;
+    map_pieces(F f, const __grid_constant__ Loop<1 + sizeof...(X)> loop, int paired, Y* y, const X*... x) {
+  const int block = static_cast<int>(blockIdx.x);
+  if constexpr (N > 1 && sizeof...(X) == 1) {
+    if (block < paired) {
+      const int64_t first = (int64_t{block} * 2 * kElementwiseThreads + threadIdx.x) * N;
+      map_pair<N>(f, loop, first, first + kElementwiseThreads * N, y, x...);
+      return;
+    }
+  }
+  const int64_t first = ((int64_t{block} + paired) * kElementwiseThreads + threadIdx.x) * N;
   if (first < loop.count) map_piece<N>(f, loop, first, std::index_sequence_for<X...>{}, y, x...);
 }
 
@@ -151,11 +177,14 @@ Status map(Context& context, const char* name, F f, const View& y, const V&... x
   constexpr int N = static_cast<int>(16 / widest(sizeof(Y), sizeof(X)...));
   const bool vectors = loop.allows_vectors(N, {&y, &x...}, {sizeof(Y), sizeof(X)...});
   const int64_t pieces = vectors ? (loop.count + N - 1) / N : loop.count;
-  const int64_t blocks = (pieces + kElementwiseThreads - 1) / kElementwiseThreads;
+  // A repeated element is read once.
+  const bool pairs = vectors && N > 1 && sizeof...(X) == 1 && loop.strides[sizeof...(X)][0] != 0;
+  const int64_t paired = pairs ? loop.count / (2 * kElementwiseThreads * N) : 0;
+  const int64_t blocks = (pieces + kElementwiseThreads - 1) / kElementwiseThreads - paired;
   if (blocks > 0x7fffffff) return unsupported(std::string(name) + " of " + std::to_string(loop.count) + " elements");
   const LaunchShape shape{name, dim3(static_cast<unsigned>(blocks)), dim3(kElementwiseThreads)};
-  return launch(gpu_of(context), shape, vectors ? map_pieces<N, F, Y, X...> : map_pieces<1, F, Y, X...>, f, loop, y.template as<Y>(),
-                x.template as<const X>()...);
+  return launch(gpu_of(context), shape, vectors ? map_pieces<N, F, Y, X...> : map_pieces<1, F, Y, X...>, f, loop, static_cast<int>(paired),
+                y.template as<Y>(), x.template as<const X>()...);
 }
 
 }  // namespace tilewise::TILEWISE_GPU

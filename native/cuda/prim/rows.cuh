@@ -81,4 +81,14 @@ __device__ __forceinline__ void load_tile(const Team& team, const T* row, int fr
   }
 }
 
+// The same, as it lies in memory.
+template <class T, int N, int K, class Team>
+__device__ __forceinline__ void load_tile(const Team& team, const T* row, int from, int pieces, Packed<T, N> (&tile)[K], SITE) {
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+    const int at = from + team.member + k * team.width;
+    if (at < pieces) tile[k] = Packed<T, N>(load_constant<N>(row + int64_t{at} * N, site));
+  }
+}
+
 }  // namespace tilewise::TILEWISE_GPU

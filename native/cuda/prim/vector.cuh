@@ -35,6 +35,27 @@ __device__ __forceinline__ Vec<T, N> load_constant(const T* from, SITE) {
   memcpy(static_cast<void*>(&value), &word, sizeof word);
   return value;
 }
+// N elements as they lie in memory. Those that wait for their turn are kept like this: nvcc takes 16-bit elements apart where it can, which
+// waits for them.
+template <class T, int N>
+struct Packed {
+  static constexpr int kWords = static_cast<int>((sizeof(T) * N + 3) / 4);
+  Vec<uint32_t, kWords> words;
+  Packed() = default;
+  __device__ __forceinline__ explicit Packed(const Vec<T, N>& value) { memcpy(&words, static_cast<const void*>(&value), sizeof value); }
+  __device__ __forceinline__ Vec<T, N> unpack() const {
+    Vec<T, N> value;
+    memcpy(static_cast<void*>(&value), &words, sizeof value);
+    return value;
+  }
+};
+template <int N, class T>
+__device__ __forceinline__ Packed<T, N> load_packed(const T* from, SITE) {
+  static_assert(sizeof(T) * N % 4 == 0);
+  Packed<T, N> value;
+  value.words = load<Packed<T, N>::kWords>(reinterpret_cast<const uint32_t*>(from), site);
+  return value;
+}
 template <int N, class T>
 __device__ __forceinline__ void store(T* to, const Vec<T, N>& value, SITE) {
   note_store(to, sizeof(T) * N, site);
@@ -49,6 +70,15 @@ template <int N, class T>
 __device__ __forceinline__ void store_shared(T* to, const Vec<T, N>& value, SITE) {
   note_shared(to, sizeof(T) * N, site);
   *reinterpret_cast<Vec<T, N>*>(to) = value;
+}
+
+// Puts the first piece last: a loop that is not unrolled works on piece 0, so that no register needs an index.
+template <class Piece, int K>
+__device__ __forceinline__ void rotate(Piece (&tile)[K]) {
+  const Piece first = tile[0];
+#pragma unroll
+  for (int k = 1; k < K; ++k) tile[k - 1] = tile[k];
+  tile[K - 1] = first;
 }
 
 // One element, widened to f32 or rounded from it.
