@@ -23,9 +23,80 @@ struct ColumnSums {
 
 constexpr int kColumnSumsThreads = 256, kColumnSumsColumns = kWarpSize * kGroup;
 
+// Bytes that a lane asks for before it adds any of them: 32 warps of a multiprocessor keep its memory busy so.
+constexpr int kColumnSumsBytes = 64;
+
+// Multiplies a row's elements by the derivative, and stores the product.
+template <class T>
+__device__ __forceinline__ Vec<T, kGroup> column_gradient(const ColumnSums& c, int64_t row, int64_t column, int n, Vec<T, kGroup> x,
+                                                          const Vec<T, kGroup>& at) {
+  float v[kGroup], f[kGroup], df[kGroup];
+#pragma unroll
+  for (int i = 0; i < kGroup; ++i) v[i] = static_cast<float>(at[i]);
+  derive(c.activation, v, f, df);
+#pragma unroll
+  for (int i = 0; i < kGroup; ++i) {
+    v[i] = static_cast<float>(x[i]) * df[i];
+    x[i] = T(v[i]);
+  }
+  store_group(static_cast<T*>(c.product) + row * c.columns + column, v, n, c.vectors);
+  return x;
+}
+
+template <class T>
+__device__ __forceinline__ void add_to(Vec<float, kGroup>& sum, const Vec<T, kGroup>& x) {
+#pragma unroll
+  for (int i = 0; i < kGroup; ++i) sum[i] += static_cast<float>(x[i]);
+}
+
+// Every eighth row from `row` on, several asked for before any is added.
+template <class T, bool derives>
+__device__ __forceinline__ void add_column_rows(const ColumnSums& c, int64_t row, int64_t end, int64_t column, Vec<float, kGroup>& sum) {
+  constexpr int kWarps = kColumnSumsThreads / kWarpSize;
+  constexpr int kDeep = kColumnSumsBytes / static_cast<int>(kGroup * sizeof(T) * (derives ? 2 : 1));
+  const T *const xs = static_cast<const T*>(c.x) + column, *const ats = static_cast<const T*>(c.at) + column;
+  for (; row < end; row += kDeep * kWarps) {
+    // Past the end the last row again: a branch around a load makes the compiler wait for the one before.
+    Packed<T, kGroup> x[kDeep], at[derives ? kDeep : 1];
+#pragma unroll
+    for (int d = 0; d < kDeep; ++d) {
+      const int64_t here = min(row + d * kWarps, end - 1);
+      x[d] = load_packed<kGroup>(xs + here * c.ld);
+      if constexpr (derives) at[d] = load_packed<kGroup>(ats + here * c.columns);
+    }
+    if constexpr (derives) {
+      // Derivatives are many instructions, and stand here once.
+#pragma unroll 1
+      for (int d = 0; d < kDeep && row + d * kWarps < end; ++d) {
+        add_to(sum, column_gradient<T>(c, row + d * kWarps, column, kGroup, x[0].unpack(), at[0].unpack()));
+        rotate(x);
+        rotate(at);
+      }
+    } else {
+#pragma unroll
+      for (int d = 0; d < kDeep; ++d)
+        if (row + d * kWarps < end) add_to(sum, x[d].unpack());
+    }
+  }
+}
+
+// The same of n columns that may not be accessed together.
+template <class T, bool derives>
+__device__ __forceinline__ void add_column_elements(const ColumnSums& c, int64_t row, int64_t end, int64_t column, int n,
+                                                    Vec<float, kGroup>& sum) {
+  constexpr int kWarps = kColumnSumsThreads / kWarpSize;
+#pragma unroll(derives ? 1 : 4)
+  for (; row < end; row += kWarps) {
+    auto x = load_group(static_cast<const T*>(c.x) + row * c.ld + column, n, false);
+    if constexpr (derives)
+      x = column_gradient<T>(c, row, column, n, x, load_group(static_cast<const T*>(c.at) + row * c.columns + column, n, false));
+    add_to(sum, x);
+  }
+}
+
 // A warp a row, eight rows at a time; a lane a group of columns.
 template <class T, bool derives>
-__global__ void __launch_bounds__(kColumnSumsThreads) column_sums_kernel(const __grid_constant__ ColumnSums c) {
+__global__ void __launch_bounds__(kColumnSumsThreads, 4) column_sums_kernel(const __grid_constant__ ColumnSums c) {
   constexpr int kWarps = kColumnSumsThreads / kWarpSize;
   SHARED_ARRAY(float, partial, kWarps* kColumnSumsColumns);
   const int warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
@@ -33,29 +104,13 @@ __global__ void __launch_bounds__(kColumnSumsThreads) column_sums_kernel(const _
   const int64_t column = first_column + lane * kGroup;
   const int64_t left = c.columns - column;
   const int n = left < kGroup ? static_cast<int>(left) : kGroup;
-  const int64_t end = (block + 1) * c.height < c.rows ? (block + 1) * c.height : c.rows;
+  const int64_t first = block * c.height + warp, end = (block + 1) * c.height < c.rows ? (block + 1) * c.height : c.rows;
   Vec<float, kGroup> sum{};
-  if (n > 0) {
-#pragma unroll 4
-    for (int64_t row = block * c.height + warp; row < end; row += kWarps) {
-      auto x = load_group(static_cast<const T*>(c.x) + row * c.ld + column, n, c.vectors);
-      if constexpr (derives) {
-        const auto at = load_group(static_cast<const T*>(c.at) + row * c.columns + column, n, c.vectors);
-        float v[kGroup], f[kGroup], df[kGroup];
-#pragma unroll
-        for (int i = 0; i < kGroup; ++i) v[i] = static_cast<float>(at[i]);
-        derive(c.activation, v, f, df);
-#pragma unroll
-        for (int i = 0; i < kGroup; ++i) {
-          v[i] = static_cast<float>(x[i]) * df[i];
-          x[i] = T(v[i]);
-        }
-        store_group(static_cast<T*>(c.product) + row * c.columns + column, v, n, c.vectors);
-      }
-#pragma unroll
-      for (int i = 0; i < kGroup; ++i) sum[i] += static_cast<float>(x[i]);
-    }
-  }
+  // The branch is here, not at each load, where it would hold up the next one.
+  if (c.vectors && n == kGroup)
+    add_column_rows<T, derives>(c, first, end, column, sum);
+  else if (n > 0)
+    add_column_elements<T, derives>(c, first, end, column, n, sum);
   if (!c.sums) return;
   store_shared(partial + warp * kColumnSumsColumns + lane * kGroup, sum);
   __syncthreads();
