@@ -24,8 +24,25 @@ struct Lookup {
   Dropout dropout;
 };
 
+// y of a piece. Without an id the token is 0, without a position that adds nothing.
+template <bool kDrops, class T, int N>
+__device__ __forceinline__ void store_piece(const Lookup<T>& a, int64_t element, bool known, const Vec<T, N>& token, bool placed,
+                                            const Vec<T, N>& place) {
+  float values[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    values[i] = known ? a.scale * static_cast<float>(token[i]) : 0.0f;
+    if (placed) values[i] += static_cast<float>(place[i]);
+  }
+  if constexpr (kDrops) a.dropout.apply(element, values);
+  Vec<T, N> y;
+#pragma unroll
+  for (int i = 0; i < N; ++i) y[i] = T(values[i]);
+  store(a.y + element, y);
+}
+
 template <class T, int N>
-__global__ void __launch_bounds__(kLaneRowThreads, 4) lookup(const __grid_constant__ Lookup<T> a) {
+__global__ void __launch_bounds__(kLaneRowThreads, 8) lookup(const __grid_constant__ Lookup<T> a) {
   const RowTeam<false> team(a.width);
   const int64_t n = int64_t{blockIdx.x} * team.slots() + team.slot;
   if (n >= a.tokens) return;
@@ -33,26 +50,25 @@ __global__ void __launch_bounds__(kLaneRowThreads, 4) lookup(const __grid_consta
   int64_t position = -1;
   if (a.positions) position = a.position_ids.index ? a.position_ids(n) : a.position_ids.place(n);
   const int pieces = a.columns / N, from = static_cast<int>(blockIdx.y) * kPieces * team.width;
-  Vec<T, N> token[kPieces], place[kPieces];
-  load_tile(team, a.table + int64_t{id} * a.columns, from, id < 0 ? 0 : pieces, token);
-  load_tile(team, a.positions + position * a.columns, from, position < 0 ? 0 : pieces, place);
-#pragma unroll
-  for (int k = 0; k < kPieces; ++k) {
-    const int at = from + team.member + k * team.width;
-    if (at >= pieces) continue;
-    const int64_t element = n * a.columns + int64_t{at} * N;
-    float values[N];
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      values[i] = id < 0 ? 0.0f : a.scale * static_cast<float>(token[k][i]);
-      if (position >= 0) values[i] += static_cast<float>(place[k][i]);
+  const bool known = id >= 0, placed = position >= 0;
+  Packed<T, N> token[kPieces], place[kPieces];
+  load_tile(team, a.table + int64_t{id} * a.columns, from, known ? pieces : 0, token);
+  load_tile(team, a.positions + position * a.columns, from, placed ? pieces : 0, place);
+  int at = from + team.member;
+  const int64_t row = n * a.columns;
+  if (a.dropout.drops()) {
+    // A piece at a time: random numbers for all at once would need more registers than the rest of the kernel.
+#pragma unroll 1
+    for (int k = 0; k < kPieces && at < pieces; ++k, at += team.width) {
+      store_piece<true>(a, row + int64_t{at} * N, known, token[0].unpack(), placed, place[0].unpack());
+      rotate(token);
+      rotate(place);
     }
-    if (a.dropout.drops()) a.dropout.apply(element, values);
-    Vec<T, N> y;
-#pragma unroll
-    for (int i = 0; i < N; ++i) y[i] = T(values[i]);
-    store(a.y + element, y);
+    return;
   }
+#pragma unroll
+  for (int k = 0; k < kPieces; ++k, at += team.width)
+    if (at < pieces) store_piece<false>(a, row + int64_t{at} * N, known, token[k].unpack(), placed, place[k].unpack());
 }
 
 }  // namespace

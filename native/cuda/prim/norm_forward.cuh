@@ -21,33 +21,48 @@ struct NormForward {
   Dropout dropout;
 };
 
-// The thread's tile of sum, rounded to T as it is stored (or would be): the norm is that of the stored sum.
+// A piece of sum, rounded to T as it is stored (or would be): the norm is that of the stored sum.
+template <bool kDrops, class T, int N>
+__device__ __forceinline__ Packed<T, N> sum_piece(const NormForward<T>& a, int64_t element, const Vec<T, N>& x, const Vec<T, N>& residual) {
+  float values[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = static_cast<float>(x[i]);
+  if constexpr (kDrops) a.dropout.apply(element, values);
+  Vec<T, N> sum;
+#pragma unroll
+  for (int i = 0; i < N; ++i) sum[i] = T(a.residual ? static_cast<float>(residual[i]) + values[i] : values[i]);
+  if (a.sum) store(a.sum + element, sum);
+  return Packed<T, N>(sum);
+}
+
+// The thread's tile of sum.
 template <class T, int N, int K, class Team>
 __device__ __forceinline__ void load_sum(const NormForward<T>& a, const Team& team, int64_t first, int from, int pieces,
-                                         Vec<T, N> (&sum)[K]) {
+                                         Packed<T, N> (&sum)[K]) {
   load_tile(team, a.x + first, from, pieces, sum);
   if (!a.residual && !a.dropout.drops() && !a.sum) return;
-  Vec<T, N> residual[K];
+  Packed<T, N> residual[K];
   if (a.residual) load_tile(team, a.residual + first, from, pieces, residual);
-#pragma unroll
-  for (int k = 0; k < K; ++k) {
-    const int at = from + team.member + k * team.width;
-    if (at >= pieces) continue;
-    const int64_t element = first + int64_t{at} * N;
-    float values[N];
-#pragma unroll
-    for (int i = 0; i < N; ++i) values[i] = static_cast<float>(sum[k][i]);
-    if (a.dropout.drops()) a.dropout.apply(element, values);
-#pragma unroll
-    for (int i = 0; i < N; ++i) sum[k][i] = T(a.residual ? static_cast<float>(residual[k][i]) + values[i] : values[i]);
-    if (a.sum) store(a.sum + element, sum[k]);
+  int at = from + team.member;
+  if (a.dropout.drops()) {
+    // A piece at a time: random numbers for all at once would need more registers than the rest of the kernel.
+#pragma unroll 1
+    for (int k = 0; k < K; ++k, at += team.width) {
+      if (at < pieces) sum[0] = sum_piece<true>(a, first + int64_t{at} * N, sum[0].unpack(), residual[0].unpack());
+      rotate(sum);
+      rotate(residual);
+    }
+    return;
   }
+#pragma unroll
+  for (int k = 0; k < K; ++k, at += team.width)
+    if (at < pieces) sum[k] = sum_piece<false>(a, first + int64_t{at} * N, sum[k].unpack(), residual[k].unpack());
 }
 
 // y = (sum - mean) * rstd * weight + bias
 template <class T, int N, int K, class Team>
 __device__ __forceinline__ void store_normal(const NormForward<T>& a, const Team& team, int64_t first, int from, int pieces,
-                                             const Vec<T, N> (&sum)[K], float mean, float rstd) {
+                                             const Packed<T, N> (&sum)[K], float mean, float rstd) {
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     const int at = from + team.member + k * team.width;
@@ -56,20 +71,21 @@ __device__ __forceinline__ void store_normal(const NormForward<T>& a, const Team
     float weight[N], bias[N];
     a.weight.template load<T>(column, 1.0f, weight);
     a.bias.template load<T>(column, 0.0f, bias);
+    const Vec<T, N> x = sum[k].unpack();
     Vec<T, N> y;
 #pragma unroll
-    for (int i = 0; i < N; ++i) y[i] = T((static_cast<float>(sum[k][i]) - mean) * rstd * weight[i] + bias[i]);
+    for (int i = 0; i < N; ++i) y[i] = T((static_cast<float>(x[i]) - mean) * rstd * weight[i] + bias[i]);
     store(a.y + first + column, y);
   }
 }
 
 template <bool kCentered, class T, int N, int K, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, kBlock ? 1 : 4)
+__global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, kBlock ? 2 : 8)
     norm_forward(const __grid_constant__ NormForward<T> a) {
   const RowTeam<kBlock> team(a.width);
   const int64_t row = int64_t{blockIdx.x} * team.slots() + team.slot, first = row * a.n;
   const int pieces = row < a.rows ? a.n / N : 0;
-  Vec<T, N> sum[K];
+  Packed<T, N> sum[K];
   load_sum(a, team, first, 0, pieces, sum);
   float mean = 0.0f;
   if constexpr (kCentered) {
@@ -77,8 +93,9 @@ __global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, k
 #pragma unroll
     for (int k = 0; k < K; ++k) {
       if (team.member + k * team.width >= pieces) continue;
+      const Vec<T, N> x = sum[k].unpack();
 #pragma unroll
-      for (int i = 0; i < N; ++i) total += static_cast<float>(sum[k][i]);
+      for (int i = 0; i < N; ++i) total += static_cast<float>(x[i]);
     }
     mean = team.template reduce<Add>(total) / static_cast<float>(a.n);
   }
@@ -86,9 +103,10 @@ __global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, k
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     if (team.member + k * team.width >= pieces) continue;
+    const Vec<T, N> x = sum[k].unpack();
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float centered = static_cast<float>(sum[k][i]) - mean;
+      const float centered = static_cast<float>(x[i]) - mean;
       squares += centered * centered;
     }
   }
@@ -146,17 +164,18 @@ __global__ void __launch_bounds__(kBlockRowThreads) norm_forward_tiles(const __g
   }
   Moments moments = {0.0f, 0.0f, 0.0f, 0.0f};
   for (int from = 0; from < pieces; from += K * team.width) {
-    Vec<T, N> sum[K];
+    Packed<T, N> sum[K];
     load_sum(a, team, first, from, pieces, sum);
     Moments tile = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
     for (int k = 0; k < K; ++k) {
       if (from + team.member + k * team.width >= pieces) continue;
       tile.count += N;
+      const Vec<T, N> x = sum[k].unpack();
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        tile.total += static_cast<float>(sum[k][i]);
-        if constexpr (kCentered) tile.sum += static_cast<float>(sum[k][i]) - pivot;
+        tile.total += static_cast<float>(x[i]);
+        if constexpr (kCentered) tile.sum += static_cast<float>(x[i]) - pivot;
       }
     }
     if (tile.count == 0.0f) continue;
@@ -164,9 +183,10 @@ __global__ void __launch_bounds__(kBlockRowThreads) norm_forward_tiles(const __g
 #pragma unroll
     for (int k = 0; k < K; ++k) {
       if (from + team.member + k * team.width >= pieces) continue;
+      const Vec<T, N> x = sum[k].unpack();
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        const float centered = (static_cast<float>(sum[k][i]) - pivot) - tile_mean;
+        const float centered = (static_cast<float>(x[i]) - pivot) - tile_mean;
         tile.squares += centered * centered;
       }
     }
@@ -181,12 +201,12 @@ __global__ void __launch_bounds__(kBlockRowThreads) norm_forward_tiles(const __g
   }
   // Each thread reads what it has stored itself.
   for (int from = 0; from < pieces; from += K * team.width) {
-    Vec<T, N> sum[K];
+    Packed<T, N> sum[K];
     if (a.sum) {
 #pragma unroll
       for (int k = 0; k < K; ++k) {
         const int at = from + team.member + k * team.width;
-        if (at < pieces) sum[k] = load<N>(a.sum + first + int64_t{at} * N);
+        if (at < pieces) sum[k] = Packed<T, N>(load<N>(a.sum + first + int64_t{at} * N));
       }
     } else {
       load_sum(a, team, first, from, pieces, sum);
