@@ -1,13 +1,19 @@
 // Gradients of layer norm and RMS norm: of the rows, and of the parameters by partial sums of blocks.
 #pragma once
+#include "../ptx/copy_async.cuh"
 #include "norm_row.cuh"
 #include "partial_sums.cuh"
 
 namespace tilewise::TILEWISE_GPU {
 namespace {
 
-// Elements whose parameters' gradients a thread holds in backward.
-constexpr int kNormColumns = 16;
+// Elements whose parameters' gradients a thread of a block holds; 16-byte pieces of a row whose parameters' gradients a lane of a warp
+// does: more, as warps that need no block for a row leave fewer partial sums.
+constexpr int kNormColumns = 16, kNormLanePieces = 4;
+// Warps that a multiprocessor has registers for.
+constexpr int kNormBackwardWarps = 16;
+// Bytes of shared memory that a block's reductions take.
+constexpr size_t kReduceShared = 1024;
 
 template <class T>
 struct NormBackward {
@@ -23,17 +29,15 @@ struct NormBackward {
 
 // The statistics of a row and what its gradient takes from all of it.
 struct NormRow {
-  float mean, rstd, mean_g, mean_gx, factor;
+  float mean, rstd, mean_g, mean_gx;
 };
 
 template <bool kCentered, class T>
 __device__ __forceinline__ NormRow load_norm_row(const NormBackward<T>& a, int64_t row) {
-  NormRow out = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+  NormRow out = {0.0f, 0.0f, 0.0f, 0.0f};
   if (row >= a.rows) return out;
   if constexpr (kCentered) out.mean = load_constant(a.mean + row)[0];
   out.rstd = load_constant(a.rstd + row)[0];
-  // Of a single value the mean takes everything: without this, 1 / sqrt(eps) would scale up a rounding error.
-  out.factor = kCentered && a.n == 1 ? 0.0f : out.rstd;
   return out;
 }
 
@@ -55,11 +59,13 @@ __device__ __forceinline__ void add_norm_sums(const NormBackward<T>& a, const No
 template <bool kCentered, class T, int N>
 __device__ __forceinline__ void store_norm_gradient(const NormBackward<T>& a, const NormRow& row, int64_t element, const Vec<T, N>& dy,
                                                     const Vec<T, N>& sum, const Vec<T, N>& dsum, const float (&weight)[N]) {
+  // Of a single value the mean takes everything: without this, 1 / sqrt(eps) would scale up a rounding error.
+  const float factor = kCentered && a.n == 1 ? 0.0f : row.rstd;
   float d[N];
 #pragma unroll
   for (int i = 0; i < N; ++i) {
     const float xhat = (static_cast<float>(sum[i]) - row.mean) * row.rstd;
-    d[i] = row.factor * (static_cast<float>(dy[i]) * weight[i] - row.mean_g - xhat * row.mean_gx);
+    d[i] = factor * (static_cast<float>(dy[i]) * weight[i] - row.mean_g - xhat * row.mean_gx);
     if (a.dsum) d[i] += static_cast<float>(dsum[i]);
   }
   Vec<T, N> out;
@@ -75,9 +81,36 @@ __device__ __forceinline__ void store_norm_gradient(const NormBackward<T>& a, co
   store(a.dx + element, out);
 }
 
+// Each team's next row comes into shared memory while it works on one: asynchronous copies need no registers, and are under way all the
+// time. A thread reads what it has copied itself, so that its own wait is enough.
+template <class T, int N, int K, class Team>
+struct NormStage {
+  enum Tensor { dy, sum, dsum };
+  Vec<T, N>* memory;  // [2, tensors, K, threads]
+  int tensors;
+
+  __device__ __forceinline__ Vec<T, N>* at(int stage, Tensor tensor, int k) const {
+    return memory + ((stage * tensors + tensor) * K + k) * static_cast<int>(blockDim.x) + threadIdx.x;
+  }
+  __device__ __forceinline__ void copy(const NormBackward<T>& a, const Team& team, int64_t row, int stage) const {
+    const int pieces = row < a.rows ? a.n / N : 0;
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      const int piece = team.member + k * team.width;
+      if (piece >= pieces) continue;
+      const int64_t element = row * a.n + int64_t{piece} * N;
+      copy_async<16>(at(stage, dy, k), a.dy + element);
+      copy_async<16>(at(stage, sum, k), a.sum + element);
+      if (a.dsum) copy_async<16>(at(stage, dsum, k), a.dsum + element);
+    }
+    copy_async_commit();
+  }
+};
+
 // A thread keeps its columns over all rows of its block, and their gradients in registers.
 template <bool kCentered, class T, int N, int K, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, kBlock ? 1 : 3)
+__global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads,
+                                  kNormBackwardWarps* kWarpSize / (kBlock ? kBlockRowThreads : kLaneRowThreads))
     norm_backward(const __grid_constant__ NormBackward<T> a) {
   const RowTeam<kBlock> team(a.width);
   const int row_pieces = a.n / N;
@@ -86,14 +119,21 @@ __global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, k
   for (float& value : dweight) value = 0.0f;
 #pragma unroll
   for (float& value : dbias) value = 0.0f;
-  for (int64_t base = int64_t{blockIdx.x} * team.slots(); base < a.rows; base += int64_t{gridDim.x} * team.slots()) {
+  // In front of the stages: where a block's warps join their columns.
+  float* const shared = dynamic_smem<float>();
+  using Stage = NormStage<T, N, K, RowTeam<kBlock>>;
+  const Stage rows{reinterpret_cast<Vec<T, N>*>(shared + (kBlock ? 0 : 2 * a.n)), a.dsum ? 3 : 2};
+  const int64_t step = int64_t{gridDim.x} * team.slots();
+  int64_t base = int64_t{blockIdx.x} * team.slots();
+  rows.copy(a, team, base + team.slot, 0);
+  NormRow next = load_norm_row<kCentered>(a, base + team.slot);
+  for (int stage = 0; base < a.rows; base += step, stage ^= 1) {
     const int64_t row = base + team.slot, first = row * a.n;
     const int pieces = row < a.rows ? row_pieces : 0;
-    NormRow statistics = load_norm_row<kCentered>(a, row);
-    Vec<T, N> dy[K], sum[K], dsum[K];
-    load_tile(team, a.dy + first, 0, pieces, dy);
-    load_tile(team, a.sum + first, 0, pieces, sum);
-    if (a.dsum) load_tile(team, a.dsum + first, 0, pieces, dsum);
+    NormRow statistics = next;
+    next = load_norm_row<kCentered>(a, row + step);
+    rows.copy(a, team, row + step, stage ^ 1);
+    copy_async_wait<1>();
     float sums[2] = {0.0f, 0.0f};
 #pragma unroll
     for (int k = 0; k < K; ++k) {
@@ -101,25 +141,30 @@ __global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, k
       if (at >= pieces) continue;
       float weight[N];
       a.weight.template load<T>(int64_t{at} * N, 1.0f, weight);
-      add_norm_sums<kCentered>(a, statistics, dy[k], sum[k], weight, sums, dweight + k * N, dbias + (kCentered ? k * N : 0));
+      add_norm_sums<kCentered>(a, statistics, load_shared<N>(rows.at(stage, Stage::dy, k)->data),
+                               load_shared<N>(rows.at(stage, Stage::sum, k)->data), weight, sums, dweight + k * N,
+                               dbias + (kCentered ? k * N : 0));
     }
     if (!a.dx && !a.dresidual) continue;
     team.template reduce<Add>(sums);
     statistics.mean_g = kCentered ? sums[0] / static_cast<float>(a.n) : 0.0f;
     statistics.mean_gx = sums[1] / static_cast<float>(a.n);
-#pragma unroll
+#pragma unroll 1
     for (int k = 0; k < K; ++k) {
       const int at = team.member + k * team.width;
       if (at >= pieces) continue;
       float weight[N];
       a.weight.template load<T>(int64_t{at} * N, 1.0f, weight);
-      store_norm_gradient<kCentered>(a, statistics, first + int64_t{at} * N, dy[k], sum[k], dsum[k], weight);
+      Vec<T, N> dsum = {};
+      if (a.dsum) dsum = load_shared<N>(rows.at(stage, Stage::dsum, k)->data);
+      store_norm_gradient<kCentered>(a, statistics, first + int64_t{at} * N, load_shared<N>(rows.at(stage, Stage::dy, k)->data),
+                                     load_shared<N>(rows.at(stage, Stage::sum, k)->data), dsum, weight);
     }
   }
   if (!a.partials) return;
   // Rows that share a warp or a block, in a fixed order.
   float* const partial = a.partials + int64_t{blockIdx.x} * 2 * a.n;
-  float* const joined = kBlock ? partial : dynamic_smem<float>();
+  float* const joined = kBlock ? partial : shared;
   if constexpr (!kBlock) {
 #pragma unroll
     for (int lanes = kWarpSize / 2; lanes > 0; lanes /= 2) {
@@ -224,10 +269,17 @@ Status run_norm_backward(Context& context, const NormBackwardViews& a) {
     const View* views[] = {&a.dy, &a.dsum, &a.sum, &a.weight, &a.dx, &a.dresidual};
     bool aligned = true;
     for (const View* view : views) aligned = aligned && (!*view || aligned16(view->data));
-    const RowPlan plan(n, sizeof(T), K, aligned);
-    // Enough blocks to fill the device several times over, few enough that their partial sums are small beside the rows.
+    using Kind = RowPlan::Kind;
+    RowPlan plan(n, sizeof(T), kNormLanePieces, aligned);
+    if (plan.kind != Kind::lanes) plan = RowPlan(n, sizeof(T), K, aligned);
+    // Two rows a team, and where a block's warps join their columns.
+    const bool lanes = plan.kind == Kind::lanes;
+    size_t shared = size_t{2 * 16} * (a.dsum ? 3 : 2) * (lanes ? kNormLanePieces : K) * static_cast<size_t>(plan.threads());
+    if (lanes) shared += static_cast<size_t>(2 * n) * sizeof(float);
+    if (plan.kind == Kind::block && shared + kReduceShared > gpu.shared_per_block) plan.kind = Kind::tiles;
+    // Enough blocks to fill the device, few enough that their partial sums are small beside the rows.
     const int64_t teams = plan.grid(rows).x;
-    const int64_t resident = int64_t{gpu.multiprocessors} * max(1, 1024 / plan.threads());
+    const int64_t resident = int64_t{gpu.multiprocessors} * max(1, kNormBackwardWarps * kWarpSize / plan.threads());
     const int64_t least = (teams + 3) / 4;
     const int64_t blocks = min(least, resident);
     const bool parameters = a.dweight || a.dbias;
@@ -246,14 +298,12 @@ Status run_norm_backward(Context& context, const NormBackwardViews& a) {
                             static_cast<int>(n),
                             plan.width,
                             a.dropout};
-    using Kind = RowPlan::Kind;
-    const auto kernel = plan.kind == Kind::lanes   ? norm_backward<kCentered, T, N, K, false>
+    const auto kernel = lanes                      ? norm_backward<kCentered, T, N, kNormLanePieces, false>
                         : plan.kind == Kind::block ? norm_backward<kCentered, T, N, K, true>
                         : plan.kind == Kind::tiles ? norm_backward_tiles<kCentered, T, N, K>
                                                    : norm_backward_tiles<kCentered, T, 1, kScalarPieces>;
     const LaunchShape shape{kCentered ? "layer_norm_backward" : "rms_norm_backward", dim3(static_cast<unsigned>(blocks)),
-                            dim3(static_cast<unsigned>(plan.threads())),
-                            plan.kind == Kind::lanes ? static_cast<size_t>(2 * n) * sizeof(float) : 0};
+                            dim3(static_cast<unsigned>(plan.threads())), lanes || plan.kind == Kind::block ? shared : 0};
     TILEWISE_RETURN_IF_ERROR(launch(gpu, shape, kernel, p));
     if (!parameters) return Status::ok();
     return collect_partial_sums(
