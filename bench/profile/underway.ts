@@ -18,6 +18,8 @@ interface Load {
 }
 interface Copy {
   readonly bytes: number
+  /** Of its instruction. */
+  readonly address: number
   /** Groups that were closed since, its own among them; 0 while that is open. */
   readonly closed: number
 }
@@ -26,6 +28,8 @@ type Pending = readonly (Load | Copy)[]
 const isLoad = (access: Load | Copy): access is Load => 'registers' in access
 const bytesOf = (pending: Pending) => pending.reduce((sum, { bytes }) => sum + bytes, 0)
 
+/** Of one instruction: a loop that asks for copies and leaves the wait to what follows would ask for ever. */
+const MOST_COPIES = 8
 const LOADS = /^(LDG|LD)$/
 /** Opcodes without a register for a result. */
 const RESULTLESS = /^(STG?|STS|STL|STSM|RED|REDG|LDGSTS|BRA|BRX|CALL|RET|EXIT|BAR|WARPSYNC|R2P|R2UR|DEPBAR|LDGDEPBAR|NANOSLEEP)$/
@@ -89,7 +93,9 @@ function after(pending: Pending, instruction: Instruction): Pending {
     const [to] = writes
     return to === undefined ? left : [...left, { bytes: widthOf(instruction), registers: to }]
   }
-  return opcode === 'LDGSTS' ? [...left, { bytes: widthOf(instruction), closed: 0 }] : left
+  if (opcode !== 'LDGSTS' || pending.filter(access => !isLoad(access) && access.address === instruction.address).length >= MOST_COPIES)
+    return left
+  return [...left, { bytes: widthOf(instruction), address: instruction.address, closed: 0 }]
 }
 
 const ENDS = /^(EXIT|RET|BRX|JMX|KILL)$/
@@ -111,7 +117,7 @@ function successors(instructions: readonly Instruction[]): number[][] {
     if (opcode === 'BRA') {
       const there = target === undefined ? undefined : at.get(target)
       const conditional = !always || /\b~?!?U?(P|R)(\d|Z|T)/.test(operands)
-      return [...(there === undefined ? [] : [there]), ...(conditional ? next : [])]
+      return [...(conditional ? next : []), ...(there === undefined ? [] : [there])]
     }
     return ENDS.test(opcode) && always ? [] : next
   })
@@ -126,9 +132,6 @@ function successors(instructions: readonly Instruction[]): number[][] {
   return to
 }
 
-/** A loop that asks for copies and never waits for them would ask for ever. */
-const MOST_VISITS = 8
-
 /**
  * The most that is under way at each instruction, over all paths from the first one: what a pass of a loop asks for on behalf of the next one is
  * still under way there. Branches are taken to be independent of each other. Where paths meet, the one with more under way goes on.
@@ -136,17 +139,15 @@ const MOST_VISITS = 8
 function walk(instructions: readonly Instruction[]): Underway[] {
   const to = successors(instructions)
   const most: Underway[] = instructions.map(() => ({ bytes: 0, accesses: 0 }))
-  const seen = instructions.map(() => ({ bytes: -1, visits: 0 }))
+  const seen = instructions.map(() => -1)
   const paths: { from: number; pending: Pending }[] = [{ from: 0, pending: [] }]
   for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
     let i: number | undefined = path.from
     let { pending } = path
     while (i !== undefined) {
-      const here = seen[i] as (typeof seen)[number]
       const bytes = bytesOf(pending)
-      if (bytes <= here.bytes || here.visits >= MOST_VISITS) break
-      here.bytes = bytes
-      here.visits++
+      if (bytes <= (seen[i] as number)) break
+      seen[i] = bytes
       pending = after(pending, instructions[i] as Instruction)
       const now = { bytes: bytesOf(pending), accesses: pending.length }
       if (now.bytes > (most[i] as Underway).bytes) most[i] = now

@@ -218,6 +218,10 @@ describe('bytes under way', () => {
     const loop = (allowed: number) => underway(code(...copy, `DEPBAR.LE SB0, 0x${allowed}`, '@P1 BRA 0x0', 'EXIT'))
     expect([0, 1, 2].map(allowed => loop(allowed).bytes)).toEqual([32, 64, 96])
     expect(loop(1)).toEqual({ bytes: 64, accesses: 4, inLoop: true })
+    // Each behind a branch of its own; and without a wait in the loop that asks.
+    const guarded = Array.from({ length: 12 }, (_, i) => [`@P0 BRA 0x${(16 * (2 * i + 2)).toString(16)}`, copy[0] as string]).flat()
+    expect(bytes(...guarded, 'EXIT')).toBe(12 * 16)
+    expect(bytes(copy[0]!, '@P1 BRA 0x0', 'DEPBAR.LE SB0, 0x0', 'EXIT')).toBe(8 * 16)
   })
   it('takes one side of a branch, and no code that nothing leads to', () => {
     const [a, b] = ['LDG.E.128 R4, [R2.64]', 'LDG.E.128 R8, [R2.64]']
