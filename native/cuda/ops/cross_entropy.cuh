@@ -7,6 +7,7 @@ namespace tilewise::TILEWISE_GPU {
 namespace {
 
 constexpr int kPieces = 4;           // of 16 bytes that a thread loads at a time
+constexpr int kBlockThreads = 256;   // the most of a block that has a row: four of them have registers for two tiles a thread
 constexpr int kFinishThreads = 512;  // of the blocks that add up rows, or class weights
 
 enum class Reduction : int32_t { none, mean, sum };
@@ -54,22 +55,25 @@ struct RowSums {
   float pivot, below;
 
   template <class T, int N, int K, class Team>
-  __device__ __forceinline__ void add(const Labels& labels, const Team& team, int first, int from, int pieces, const Vec<T, N> (&x)[K]) {
+  __device__ __forceinline__ void add(const Labels& labels, const Team& team, int first, int from, int pieces,
+                                      const Packed<T, N> (&packed)[K]) {
     float top = -INFINITY;
 #pragma unroll
     for (int k = 0; k < K; ++k) {
       if (from + team.member + k * team.width >= pieces) continue;
+      const Vec<T, N> x = packed[k].unpack();
 #pragma unroll
-      for (int i = 0; i < N; ++i) top = Max::join(top, static_cast<float>(x[k][i]));
+      for (int i = 0; i < N; ++i) top = Max::join(top, static_cast<float>(x[i]));
     }
     float total = 0.0f;
 #pragma unroll
     for (int k = 0; k < K; ++k) {
       const int at = from + team.member + k * team.width;
       if (at >= pieces) continue;
+      const Vec<T, N> x = packed[k].unpack();
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        const float value = static_cast<float>(x[k][i]);
+        const float value = static_cast<float>(x[i]);
         if (top != -INFINITY) total += exp_approx(value - top);
         if (labels.smooth > 0.0f) below += labels.weight_of(first + at * N + i) * (pivot - value);
       }
@@ -79,27 +83,36 @@ struct RowSums {
 };
 
 template <class T, int N, int K, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, kBlock ? 1 : 4)
+__global__ void __launch_bounds__(kBlock ? kBlockThreads : kLaneRowThreads, kBlock ? 4 : 8)
     cross_entropy_rows(const __grid_constant__ Forward<T> a) {
   const RowTeam<kBlock> team(a.width);
   const int64_t row = int64_t{blockIdx.x} * team.slots() + team.slot;
-  const int32_t target = row < a.rows ? load_constant(a.labels.targets + row)[0] : a.labels.ignored;
-  const bool counts = a.labels.counts(target);
   const T* const x = a.logits + row * a.labels.classes;
+  const RowSpan<T, N> span(x, row < a.rows ? a.labels.classes : 0);
+  const int32_t target = row < a.rows ? load_constant(a.labels.targets + row)[0] : a.labels.ignored;
+  // A block asks for its first tile before it knows whether the row counts, and then for the next one before it uses one.
+  Packed<T, N> tile[K];
+  if constexpr (kBlock) load_tile(team, x + span.head, 0, span.pieces, tile);
+  const bool counts = a.labels.counts(target);
   RowSums sums = {{-INFINITY, 0.0f}, counts ? static_cast<float>(load_constant(x + target)[0]) : 0.0f, 0.0f};
-  const RowSpan<T, N> span(x, counts ? a.labels.classes : 0);
+  const int read = counts ? span.pieces : 0, step = K * team.width;
   if constexpr (kBlock && N > 1) {
-    Vec<T, 1> one[1] = {};
-    load_tile(team, x, 0, span.head, one);
-    sums.add(a.labels, team, 0, 0, span.head, one);
+    Packed<T, 1> head[1] = {}, tail[1] = {};
     const int behind = span.head + span.pieces * N;
-    load_tile(team, x + behind, 0, span.tail, one);
-    sums.add(a.labels, team, behind, 0, span.tail, one);
+    load_tile(team, x, 0, counts ? span.head : 0, head);
+    load_tile(team, x + behind, 0, counts ? span.tail : 0, tail);
+    sums.add(a.labels, team, 0, 0, counts ? span.head : 0, head);
+    sums.add(a.labels, team, behind, 0, counts ? span.tail : 0, tail);
   }
-  for (int from = 0; from < (kBlock ? span.pieces : 1); from += K * team.width) {
-    Vec<T, N> tile[K];
-    load_tile(team, x + span.head, from, span.pieces, tile);
-    sums.add(a.labels, team, span.head, from, span.pieces, tile);
+  if constexpr (!kBlock) load_tile(team, x, 0, read, tile);
+  for (int from = 0; from < (kBlock ? read : 1); from += step) {
+    Packed<T, N> next[K];
+    if constexpr (kBlock) load_tile(team, x + span.head, from + step, read, next);
+    sums.add(a.labels, team, span.head, from, read, tile);
+    if constexpr (kBlock) {
+#pragma unroll
+      for (int k = 0; k < K; ++k) tile[k] = next[k];
+    }
   }
   const float top = team.template reduce<Max>(sums.exponentials.top);
   float totals[2] = {sums.exponentials.total_at(top), sums.below};
@@ -143,11 +156,22 @@ __global__ void __launch_bounds__(kFinishThreads) cross_entropy_finish(const __g
   const int thread = static_cast<int>(threadIdx.x);
   double sum = 0.0, weights = 0.0;
   if (a.reduction != Reduction::none) {
-#pragma unroll 4
-    for (int64_t row = thread; row < a.rows; row += kFinishThreads) {
-      const int32_t target = load_constant(a.labels.targets + row)[0];
-      sum += load_constant(a.losses + row)[0];
-      if (a.labels.counts(target)) weights += a.labels.weight_of(target);
+    constexpr int kDeep = 8;
+    for (int64_t first = thread; first < a.rows; first += kDeep * kFinishThreads) {
+      int32_t targets[kDeep];
+      float losses[kDeep];
+#pragma unroll
+      for (int d = 0; d < kDeep; ++d) {
+        const int64_t row = min(first + d * kFinishThreads, a.rows - 1);
+        targets[d] = load_constant(a.labels.targets + row)[0];
+        losses[d] = load_constant(a.losses + row)[0];
+      }
+#pragma unroll
+      for (int d = 0; d < kDeep; ++d) {
+        if (first + d * kFinishThreads >= a.rows) break;
+        sum += losses[d];
+        if (a.labels.counts(targets[d])) weights += a.labels.weight_of(targets[d]);
+      }
     }
   }
   sums[thread] = sum;
@@ -189,18 +213,19 @@ struct RowGradient {
 
   template <class T, int N, int K, class Team>
   __device__ __forceinline__ void store_tile(const Labels& labels, const Team& team, int first, int from, int pieces,
-                                             const Vec<T, N> (&x)[K], T* to) const {
+                                             const Packed<T, N> (&packed)[K], T* to) const {
 #pragma unroll
     for (int k = 0; k < K; ++k) {
       const int at = from + team.member + k * team.width;
       if (at >= pieces) continue;
+      const Vec<T, N> x = packed[k].unpack();
       Vec<T, N> dx;
 #pragma unroll
       for (int i = 0; i < N; ++i) {
         const int column = first + at * N + i;
         float value = 0.0f;
         if (!zero) {
-          value = mass * probability(static_cast<float>(x[k][i]));
+          value = mass * probability(static_cast<float>(x[i]));
           if (smooth != 0.0f) value -= smooth * labels.weight_of(column);
           if (column == target) value = hit;
         }
@@ -212,15 +237,18 @@ struct RowGradient {
 };
 
 template <class T, int N, int K, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, kBlock ? 1 : 4)
+__global__ void __launch_bounds__(kBlock ? kBlockThreads : kLaneRowThreads, kBlock ? 4 : 8)
     cross_entropy_gradient(const __grid_constant__ Backward<T> a) {
   const RowTeam<kBlock> team(a.width);
   const int64_t row = int64_t{blockIdx.x} * team.slots() + team.slot;
   if (row >= a.rows) return;
-  const int32_t target = load_constant(a.labels.targets + row)[0];
-  const float total = load_constant(a.total)[0];
   const T* const x = a.logits + row * a.labels.classes;
   T* const dx = a.dlogits + row * a.labels.classes;
+  const RowSpan<T, N> span(x, a.labels.classes);
+  const int32_t target = load_constant(a.labels.targets + row)[0];
+  const float total = load_constant(a.total)[0];
+  Packed<T, N> tile[K];
+  if constexpr (kBlock) load_tile(team, x + span.head, 0, span.pieces, tile);
   RowGradient gradient{};
   gradient.top = load_constant(a.statistics + 2 * row)[0];
   gradient.zero = !a.labels.counts(target) || total == 0.0f || gradient.top == -INFINITY;
@@ -235,20 +263,24 @@ __global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, k
     const float p = gradient.probability(static_cast<float>(load_constant(x + target)[0]));
     gradient.hit = scale * own * (p - 1.0f) + gradient.smooth * (total_weight * p - weight);
   }
-  const RowSpan<T, N> span(x, a.labels.classes);
-  const int read = gradient.zero ? 0 : span.pieces;
+  const int read = gradient.zero ? 0 : span.pieces, step = K * team.width;
   if constexpr (kBlock && N > 1) {
     const int behind = span.head + span.pieces * N;
-    Vec<T, 1> one[1] = {};
-    load_tile(team, x, 0, gradient.zero ? 0 : span.head, one);
-    gradient.store_tile(a.labels, team, 0, 0, span.head, one, dx);
-    load_tile(team, x + behind, 0, gradient.zero ? 0 : span.tail, one);
-    gradient.store_tile(a.labels, team, behind, 0, span.tail, one, dx + behind);
+    Packed<T, 1> head[1] = {}, tail[1] = {};
+    load_tile(team, x, 0, gradient.zero ? 0 : span.head, head);
+    load_tile(team, x + behind, 0, gradient.zero ? 0 : span.tail, tail);
+    gradient.store_tile(a.labels, team, 0, 0, span.head, head, dx);
+    gradient.store_tile(a.labels, team, behind, 0, span.tail, tail, dx + behind);
   }
-  for (int from = 0; from < (kBlock ? span.pieces : 1); from += K * team.width) {
-    Vec<T, N> tile[K];
-    load_tile(team, x + span.head, from, read, tile);
+  if constexpr (!kBlock) load_tile(team, x, 0, read, tile);
+  for (int from = 0; from < (kBlock ? span.pieces : 1); from += step) {
+    Packed<T, N> next[K];
+    if constexpr (kBlock) load_tile(team, x + span.head, from + step, read, next);
     gradient.store_tile(a.labels, team, span.head, from, span.pieces, tile, dx + span.head);
+    if constexpr (kBlock) {
+#pragma unroll
+      for (int k = 0; k < K; ++k) tile[k] = next[k];
+    }
   }
 }
 
@@ -279,7 +311,7 @@ RowPlan plan_rows(int64_t classes, bool aligned) {
   RowPlan plan(classes, sizeof(T), kPieces, aligned);
   if (plan.kind == RowPlan::Kind::lanes) return plan;
   const int64_t threads = (classes / kVector<T> + kPieces - 1) / kPieces, warps = (threads + kWarpSize - 1) / kWarpSize;
-  plan.width = static_cast<int>(min(max(warps, int64_t{1}) * kWarpSize, int64_t{kBlockRowThreads}));
+  plan.width = static_cast<int>(min(max(warps, int64_t{1}) * kWarpSize, int64_t{kBlockThreads}));
   plan.kind = RowPlan::Kind::block;
   return plan;
 }

@@ -30,42 +30,45 @@ __device__ __forceinline__ float normalizer_of(float total) {
 
 template <bool kLog, class T, int N, int K, class Team>
 __device__ __forceinline__ void store_tile(const Forward<T>& a, const Team& team, int64_t first, int from, int pieces,
-                                           const Vec<T, N> (&x)[K], const Exponentials& row) {
+                                           const Packed<T, N> (&x)[K], const Exponentials& row) {
   const float normalizer = normalizer_of<kLog>(row.total);
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     const int at = from + team.member + k * team.width;
     if (at >= pieces) continue;
+    const Vec<T, N> values = x[k].unpack();
     Vec<T, N> y;
 #pragma unroll
-    for (int i = 0; i < N; ++i) y[i] = T(normal<kLog>(a.scale * static_cast<float>(x[k][i]) - row.top, row.top, normalizer));
+    for (int i = 0; i < N; ++i) y[i] = T(normal<kLog>(a.scale * static_cast<float>(values[i]) - row.top, row.top, normalizer));
     store(a.y + first + int64_t{at} * N, y);
   }
 }
 
 template <int N, int K, class T, class Team>
-__device__ __forceinline__ float tile_max(const Forward<T>& a, const Team& team, int from, int pieces, const Vec<T, N> (&x)[K]) {
+__device__ __forceinline__ float tile_max(const Forward<T>& a, const Team& team, int from, int pieces, const Packed<T, N> (&x)[K]) {
   float top = -INFINITY;
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     if (from + team.member + k * team.width >= pieces) continue;
+    const Vec<T, N> values = x[k].unpack();
 #pragma unroll
-    for (int i = 0; i < N; ++i) top = Max::join(top, a.scale * static_cast<float>(x[k][i]));
+    for (int i = 0; i < N; ++i) top = Max::join(top, a.scale * static_cast<float>(values[i]));
   }
   return top;
 }
 
 // Of exp(value - top).
 template <int N, int K, class T, class Team>
-__device__ __forceinline__ float tile_total(const Forward<T>& a, const Team& team, int from, int pieces, const Vec<T, N> (&x)[K],
+__device__ __forceinline__ float tile_total(const Forward<T>& a, const Team& team, int from, int pieces, const Packed<T, N> (&x)[K],
                                             float top) {
   float total = 0.0f;
   if (top == -INFINITY) return total;
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     if (from + team.member + k * team.width >= pieces) continue;
+    const Vec<T, N> values = x[k].unpack();
 #pragma unroll
-    for (int i = 0; i < N; ++i) total += exp_approx(a.scale * static_cast<float>(x[k][i]) - top);
+    for (int i = 0; i < N; ++i) total += exp_approx(a.scale * static_cast<float>(values[i]) - top);
   }
   return total;
 }
@@ -76,7 +79,7 @@ __global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, k
   const RowTeam<kBlock> team(a.width);
   const int64_t row = int64_t{blockIdx.x} * team.slots() + team.slot, first = row * a.n;
   const int pieces = row < a.rows ? a.n / N : 0;
-  Vec<T, N> x[K];
+  Packed<T, N> x[K];
   load_tile(team, a.x + first, 0, pieces, x);
   const float top = team.template reduce<Max>(tile_max(a, team, 0, pieces, x));
   const float total = team.template reduce<Add>(tile_total(a, team, 0, pieces, x, top));
@@ -88,7 +91,7 @@ __global__ void __launch_bounds__(kBlockRowThreads) softmax_forward_tiles(const 
   const RowTeam<true> team(a.width);
   const int64_t first = int64_t{blockIdx.x} * a.n;
   const int pieces = a.n / N;
-  Vec<T, N> x[K];
+  Packed<T, N> x[K];
   Exponentials row = {-INFINITY, 0.0f};
   for (int from = 0; from < pieces; from += K * team.width) {
     load_tile(team, a.x + first, from, pieces, x);
@@ -114,15 +117,16 @@ struct Backward {
 
 // What a row's gradient takes from all of it: softmax sum(dy * y), log: sum(dy); and log's largest y, -inf for a row of -inf.
 template <bool kLog, int N, int K, class T, class Team>
-__device__ __forceinline__ void add_sums(const Team& team, int from, int pieces, const Vec<T, N> (&dy)[K], const Vec<T, N> (&y)[K],
+__device__ __forceinline__ void add_sums(const Team& team, int from, int pieces, const Packed<T, N> (&dy)[K], const Packed<T, N> (&y)[K],
                                          float& sum, float& top) {
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     if (from + team.member + k * team.width >= pieces) continue;
+    const Vec<T, N> d = dy[k].unpack(), own = y[k].unpack();
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      sum += kLog ? static_cast<float>(dy[k][i]) : static_cast<float>(dy[k][i]) * static_cast<float>(y[k][i]);
-      if constexpr (kLog) top = Max::join(top, static_cast<float>(y[k][i]));
+      sum += kLog ? static_cast<float>(d[i]) : static_cast<float>(d[i]) * static_cast<float>(own[i]);
+      if constexpr (kLog) top = Max::join(top, static_cast<float>(own[i]));
     }
   }
 }
@@ -130,15 +134,16 @@ __device__ __forceinline__ void add_sums(const Team& team, int from, int pieces,
 // softmax: dx = scale * y * (dy - sum(dy * y)); log: dx = dy - exp(y) * sum(dy)
 template <bool kLog, int N, int K, class T, class Team>
 __device__ __forceinline__ void store_gradient(const Backward<T>& a, const Team& team, int64_t first, int from, int pieces,
-                                               const Vec<T, N> (&dy)[K], const Vec<T, N> (&y)[K], float sum, float top) {
+                                               const Packed<T, N> (&dy)[K], const Packed<T, N> (&y)[K], float sum, float top) {
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     const int at = from + team.member + k * team.width;
     if (at >= pieces) continue;
+    const Vec<T, N> gradient = dy[k].unpack(), value = y[k].unpack();
     Vec<T, N> dx;
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float d = static_cast<float>(dy[k][i]), own = static_cast<float>(y[k][i]);
+      const float d = static_cast<float>(gradient[i]), own = static_cast<float>(value[i]);
       if constexpr (kLog)
         dx[i] = T(top == -INFINITY ? 0.0f : d - exp_approx(own) * sum);
       else
@@ -154,7 +159,7 @@ __global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, k
   const RowTeam<kBlock> team(a.width);
   const int64_t row = int64_t{blockIdx.x} * team.slots() + team.slot, first = row * a.n;
   const int pieces = row < a.rows ? a.n / N : 0;
-  Vec<T, N> dy[K], y[K];
+  Packed<T, N> dy[K], y[K];
   load_tile(team, a.dy + first, 0, pieces, dy);
   load_tile(team, a.y + first, 0, pieces, y);
   float sum = 0.0f, top = -INFINITY;
@@ -169,7 +174,7 @@ __global__ void __launch_bounds__(kBlockRowThreads) softmax_backward_tiles(const
   const RowTeam<true> team(a.width);
   const int64_t first = int64_t{blockIdx.x} * a.n;
   const int pieces = a.n / N;
-  Vec<T, N> dy[K], y[K];
+  Packed<T, N> dy[K], y[K];
   float sum = 0.0f, top = -INFINITY;
   for (int from = 0; from < pieces; from += K * team.width) {
     load_tile(team, a.dy + first, from, pieces, dy);
