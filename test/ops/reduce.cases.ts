@@ -11,6 +11,17 @@ const shapes: [string, number[], number[]][] = [
   ['nothing', [3, 4], []],
   ['a dimension of size 1', [3, 1, 4], [1]],
 ]
+// Those in 16-byte pieces on a GPU: rows of a warp and of a block with what is left over, in one and in several parts, columns likewise.
+const large: [string, number[], number[]][] = [
+  ['short rows of pieces', [19, 72], [1]],
+  ['rows of pieces', [3, 2312], [1]],
+  ['a long row', [1, 20013], [1]],
+  ['rows in parts', [2, 3, 4104], [0, 2]],
+  ['everything in parts', [5, 6000], [0, 1]],
+  ['many rows by columns', [300, 132], [0]],
+  ['the middle of pieces', [3, 41, 24], [1]],
+  ['columns of several dimensions', [4, 70, 2, 8], [1]],
+]
 
 export default defineCases(reduce, [
   ...(['sum', 'mean', 'max', 'min'] as Reduction[]).flatMap(kind =>
@@ -20,6 +31,17 @@ export default defineCases(reduce, [
       call: (t: Inputs) => reduce(kind, t.x!, dims),
     })),
   ),
+  ...large.map(([name, shape, dims]) => ({
+    name: `sum of ${name}`,
+    inputs: { x: { shape } },
+    call: (t: Inputs) => reduce('sum', t.x!, dims),
+  })),
+  {
+    name: 'min of everything in parts',
+    inputs: { x: { shape: [3, 9000] } },
+    call: t => reduce('min', t.x!, [0, 1]),
+    noGradient: 'finite differences break ties',
+  },
   {
     name: 'max with ties',
     inputs: { x: { shape: [4, 20], fill: { int: [0, 3] } } },
