@@ -37,26 +37,27 @@ __global__ void __launch_bounds__(kLaneRowThreads) add_rows(const __grid_constan
   float* const to = a.y + int64_t{row} * a.columns + piece * N;
   Vec<float, N> sum = load<N>(to);
   for (int64_t at = first;; at += sorted ? kAddRowsDeep : kAddRowsDeep * a.period) {
-    int64_t element[kAddRowsDeep];
+    int32_t numbers[kAddRowsDeep];
     int some = 0;
 #pragma unroll
     for (int d = 0; d < kAddRowsDeep; ++d) {
       const int64_t here = at + (sorted ? d : d * a.period);
       if (some < d || here >= a.count || (sorted && load_constant(a.sorted.rows + here)[0] != row)) continue;
-      element[d] = (sorted ? load_constant(a.sorted.numbers + here)[0] : here) * a.columns + piece * N;
+      numbers[d] = sorted ? load_constant(a.sorted.numbers + here)[0] : static_cast<int32_t>(here);
       ++some;
     }
-    Vec<T, N> x[kAddRowsDeep];
+    Packed<T, N> x[kAddRowsDeep];
 #pragma unroll
     for (int d = 0; d < kAddRowsDeep; ++d)
-      if (d < some) x[d] = load_constant<N>(a.x + element[d]);
+      if (d < some) x[d] = Packed<T, N>(load_constant<N>(a.x + int64_t{numbers[d]} * a.columns + piece * N));
 #pragma unroll
     for (int d = 0; d < kAddRowsDeep; ++d) {
       if (d >= some) continue;
+      const Vec<T, N> from = x[d].unpack();
       float values[N];
 #pragma unroll
-      for (int i = 0; i < N; ++i) values[i] = static_cast<float>(x[d][i]);
-      if (a.dropout.drops()) a.dropout.apply(element[d], values);
+      for (int i = 0; i < N; ++i) values[i] = static_cast<float>(from[i]);
+      if (a.dropout.drops()) a.dropout.apply(int64_t{numbers[d]} * a.columns + piece * N, values);
 #pragma unroll
       for (int i = 0; i < N; ++i) sum[i] += a.scale * values[i];
     }
