@@ -378,6 +378,7 @@ export default defineCases(attentionOp, [
   ragged('without sequences', { q: [], k: [] }, {}),
   ragged('across', { q: [7, 2, 9], k: [3, 80, 11] }, { heads: 4, kvHeads: 2, dim: 12, valueDim: 6 }),
   ragged('causal', { q: [7, 66, 9, 4], k: [9, 66, 5, 70] }, { heads: 4, kvHeads: 1 }, { mask: causal }),
+  ragged('few rows, many keys', { q: [1, 3, 0, 2], k: [600, 2, 7, 300] }, { heads: 4, kvHeads: 2 }, { mask: causal }),
   ragged(
     'window, dropout, key lengths',
     { q: [17, 40], k: [30, 40] },
@@ -403,6 +404,13 @@ export default defineCases(attentionOp, [
   cached('ragged, causal', { capacity: 80, lengths: [9, 80, 5, 70], queries: [7, 1, 0, 66] }, { mask: causal }),
   cached('parts', { capacity: 700, lengths: [700, 130], tq: 1, heads: 2, kvHeads: 1 }),
   cached('nothing beside much', { capacity: 600, lengths: [0, 600, 1, 256], tq: 2, heads: 2, kvHeads: 1 }, { mask: causal }),
+  cached('many sequences, few of them long', {
+    capacity: 520,
+    lengths: Array.from({ length: 37 }, (_, i) => (i % 9 === 4 ? 515 - i : i % 5)),
+    tq: 1,
+    heads: 1,
+    dim: 4,
+  }),
   cached('few rows of sequences', { capacity: 270, lengths: [0, 258, 65], queries: [3, 0, 4], heads: 4, kvHeads: 1 }, { mask: causal }),
   cached('parts of a window', { capacity: 900, lengths: [900], tq: 2, heads: 1 }, { mask: () => Mask.window(600, 0) }),
   cached(

@@ -116,6 +116,31 @@ describe('few queries', () => {
       }, 60_000)
 })
 
+describe('sequences of unequal lengths', () => {
+  it('are cut into parts of one size', async () => {
+    const [lengths, heads, dim] = [[10, 2048, 0, 300], 2, 64]
+    const on = device('simt', { counters: true })
+    await kernelsOf(on)
+    await scope(async () => {
+      const random = (rows: number, of: number, counter: number) => {
+        const stream = new PhiloxStream(5, counter)
+        const values = Float32Array.from({ length: lengths.length * rows * of * dim }, () => stream.uniform() - 0.5)
+        return tensor(values, [lengths.length, rows, of, dim], { device: on }).cast('bf16')
+      }
+      const [q, k, v] = [random(1, heads, 0), random(2048, 1, 1), random(2048, 1, 2)]
+      const cacheLengths = tensor(Int32Array.from(lengths), [lengths.length], { device: on, dtype: 'i32' })
+      await attention(q, k, v, { cacheLengths }).output.read()
+    })
+    const { attention_decode: decode, attention_combine: combine } = await kernelsOf(on)
+    // A round of four warps is 128 keys and a part two of them: parts of 256 keys, each a block that reads the queries.
+    const parts = 1 + 8 + 1 + 2
+    const keys = lengths.reduce((sum, length) => sum + length, 0)
+    expect(decode!.loadBytes).toBe((parts * heads + 2 * keys) * dim * 2)
+    // Rows of one part are written at once: only the others' sums are joined, with their largest score and total.
+    expect(combine!.storeBytes).toBe(2 * heads * (dim * 2 + 4))
+  }, 60_000)
+})
+
 describe('a paged cache', () => {
   for (const dtype of ['bf16', 'f32'] as const)
     for (const pageSize of [1, 16, 256])

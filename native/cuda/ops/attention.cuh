@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(32 * kWarps, P == 64 ? 3 : 1) attention_forwar
   if (idle) return;
   softmax.finish();
 
-  if (a.parts > 1) {
+  if (parts.parts > 1) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = first + warp_row + g + 8 * half;

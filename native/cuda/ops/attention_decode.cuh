@@ -269,13 +269,17 @@ __global__ void __launch_bounds__(32 * kMostWarps, 2) attention_decode(const __g
   const AttentionProblem& p = a.p;
   const int warps = blockDim.x / kWarpSize, warp = threadIdx.x / kWarpSize;
   const int lane = threadIdx.x % kWarpSize, g = lane / 4, t = lane % 4;
-  unsigned index = blockIdx.x;
-  const int part = index % a.parts;
-  index /= a.parts;
-  const int kv_head = index % p.kv_heads, b = index / p.kv_heads;
+  // Key heads of the same keys run side by side: their rows are neighbours in memory.
+  const int kv_head = blockIdx.x % p.kv_heads, index = blockIdx.x / p.kv_heads;
+  int b = index / a.parts, part = index % a.parts, item_tiles = 0;
+  if (a.items > 0) {
+    item_tiles = a.item_tiles();
+    if (!a.find_item(index, item_tiles, b, part)) return;
+    part = index - part;
+  }
   const AttentionSequence s(p, a.cache, b);
   const int rows = s.queries * p.group;
-  const Parts parts = a.parts_of(s);
+  const Parts parts = a.items > 0 ? a.parts_of(s, item_tiles) : a.parts_of(s);
   if (rows == 0 || part >= parts.parts) return;
   const int key_begin = parts.first_key + part * parts.part_keys;
   const KeyTiles<kTileKeys> tiles(p, s, 0, s.queries, key_begin, min(s.keys, key_begin + parts.part_keys));
@@ -371,10 +375,10 @@ __global__ void __launch_bounds__(32 * kMostWarps, 2) attention_decode(const __g
       weights[w] = exp2_approx(weights[w] - base);
       if (w < warps) total += weights[w] * load_shared(sums_of<T, P>(shared, w) + kTotals<P> + row)[0];
     }
-    const int64_t partial_row = a.partial_row(b, kv_head, row, part);
+    const int64_t partial_row = a.items > 0 ? a.item_row(kv_head, row, index) : a.partial_row(b, kv_head, row, part);
     const int i = row / p.group;
     if (column == 0) {
-      if (a.parts > 1) {
+      if (parts.parts > 1) {
         store_float(a.partial_most + partial_row, most);
         store_float(a.partial_total + partial_row, total);
       } else {
@@ -390,7 +394,7 @@ __global__ void __launch_bounds__(32 * kMostWarps, 2) attention_decode(const __g
 #pragma unroll
       for (int c = 0; c < 4; ++c) sum[c] += weights[w] * values[c];
     }
-    if (a.parts > 1)
+    if (parts.parts > 1)
       store<4>(a.partial + partial_row * a.columns + column, Vec<float, 4>{{sum[0], sum[1], sum[2], sum[3]}});
     else
       store_columns(output, row, column, a.v.dim, sum, total == 0.0f ? 0.0f : 1.0f / total);
@@ -425,6 +429,10 @@ int64_t parts_for(int64_t heads, int64_t rounds, int64_t slots) {
   return best;
 }
 
+// Sequences of lengths that only the device knows have parts of one size, so many that they would fill the GPU twice: some may be much
+// longer than others. Each block reads all lengths, so they must not be too many.
+constexpr int64_t kItemWaves = 2, kMostListed = 1024;
+
 template <class T, int P>
 Status run(Context& context, const attention_args& args) {
   const Gpu& gpu = gpu_of(context);
@@ -444,8 +452,13 @@ Status run(Context& context, const attention_args& args) {
   const int64_t heads = int64_t{p.batch} * p.kv_heads;
   if (heads * p.max_q * p.group == 0) return Status::ok();
   const int64_t rounds = (p.max_k + a.tile_keys - 1) / a.tile_keys;
-  TILEWISE_RETURN_IF_ERROR(a.cut(context, parts_for(heads, rounds, int64_t{gpu.multiprocessors} * resident)));
-  const int64_t blocks = heads * a.parts;
+  const int64_t slots = int64_t{gpu.multiprocessors} * resident, items = kItemWaves * slots / p.kv_heads;
+  const bool listed = p.batch > 1 && p.batch <= kMostListed && rounds * p.batch < AttentionProblem::kOpen;
+  if ((a.cache.lengths || p.k_offsets) && listed && items > 0 && rounds > kLeastRounds)
+    TILEWISE_RETURN_IF_ERROR(a.cut_evenly(context, items));
+  else
+    TILEWISE_RETURN_IF_ERROR(a.cut(context, parts_for(heads, rounds, slots)));
+  const int64_t blocks = a.items > 0 ? int64_t{p.kv_heads} * a.items : heads * a.parts;
   if (blocks > 0x7fffffff) return unsupported("attention of " + std::to_string(heads) + " heads");
   const bool vectors = whole_vectors<T>(a.k, a.cache) && whole_vectors<T>(a.v, a.cache);
   const LaunchShape shape{"attention_decode", dim3(static_cast<unsigned>(blocks)), dim3(32 * warps),

@@ -1,8 +1,9 @@
 // What the kernels of attention's forward pass share: their parameters, the softmax of a warp's rows, and keys that are cut into parts.
 //
 // Few rows per sequence, as in decoding, leave a GPU idle: then the keys are cut into parts for more blocks, whose sums a second kernel
-// joins in order. Of a cache only the device knows how much it holds, so there each sequence cuts what it has into the parts that the
-// launch has room for.
+// joins in order. Of a cache only the device knows how much it holds. So either each sequence cuts what it has into as many parts, those
+// that the launch has room for, or all sequences are cut into parts of one size: then a part is an item of a list, in order of the
+// sequences, and each block finds its item from the lengths of all of them.
 #pragma once
 #include "attention_pages.cuh"
 #include "dispatch.h"
@@ -23,8 +24,10 @@ struct Forward {
   AttentionTensor q, k, v, output;
   AttentionDropout dropout;
   float* log_sum_exp;
-  int row_tiles = 1, parts = 1;  // parts > 1: sums go to `partial`, a key head's rows in order, `columns` values each
-  int tile_keys, least_tiles;    // of a part: fewer are not worth a block
+  int row_tiles = 1,
+      parts = 1;  // parts > 1: sums of sequences with several go to `partial`, by key heads, rows and parts, `columns` values each
+  int items = 0, wanted_items = 0;  // of a list: their most, and how many there would be if sequences ended with parts
+  int tile_keys, least_tiles;       // of a part: fewer are not worth a block
   int columns;
   float *partial = nullptr, *partial_most = nullptr, *partial_total = nullptr;
 
@@ -48,7 +51,72 @@ struct Forward {
     if (wanted <= 1) return Status::ok();
     const int64_t part_tiles = (tiles + wanted - 1) / wanted;
     parts = static_cast<int>((tiles + part_tiles - 1) / part_tiles);
-    const size_t rows = static_cast<size_t>(int64_t{p.batch} * p.kv_heads * p.max_q * p.group * parts);
+    return get_partial(context, int64_t{p.batch} * parts);
+  }
+  // Into about as many items of one size, for sequences of which some may be much longer than others.
+  Status cut_evenly(Context& context, int64_t wanted) {
+    const int64_t tiles = (p.max_k + tile_keys - 1) / tile_keys, most = p.batch * ((tiles + least_tiles - 1) / least_tiles);
+    wanted_items = static_cast<int>(wanted);
+    items = parts =
+        static_cast<int>(wanted + p.batch < most ? wanted + p.batch : most);  // each sequence may end with a part that is not full
+    return get_partial(context, items);
+  }
+
+  // How the keys of a sequence are cut: from the first that any query sees, in whole tiles.
+  __device__ __forceinline__ Parts parts_of(const AttentionSequence& s) const {
+    if (parts == 1) return {0, s.keys, 1};
+    return parts_of(s, max(least_tiles, (tiles_of(s) + parts - 1) / parts));
+  }
+  __device__ __forceinline__ Parts parts_of(const AttentionSequence& s, int part_tiles) const {
+    return {first_key(s), part_tiles * tile_keys, max(1, (tiles_of(s) + part_tiles - 1) / part_tiles)};
+  }
+  __device__ __forceinline__ int64_t partial_row(int b, int kv_head, int row, int part) const {
+    return ((int64_t{b} * p.kv_heads + kv_head) * (int64_t{p.max_q} * p.group) + row) * parts + part;
+  }
+
+  // Of a list of items, by all lanes of a warp. The tiles of an item:
+  __device__ __forceinline__ int item_tiles() const {
+    int tiles = 0;
+    for (int b = threadIdx.x % kWarpSize; b < p.batch; b += kWarpSize) tiles += tiles_of(AttentionSequence(p, cache, b));
+    return max(least_tiles, (__reduce_add_sync(0xffffffffu, tiles) + wanted_items - 1) / wanted_items);
+  }
+  // The sequence that an item is of, and the sequence's first item. False where the list is shorter.
+  __device__ __forceinline__ bool find_item(int item, int part_tiles, int& b, int& first_item) const {
+    const int lane = threadIdx.x % kWarpSize;
+    int before = 0;
+    for (int first = 0; first < p.batch; first += kWarpSize) {
+      const int count = first + lane < p.batch ? parts_of(AttentionSequence(p, cache, first + lane), part_tiles).parts : 0;
+      int end = before + count;
+#pragma unroll
+      for (int lanes = 1; lanes < kWarpSize; lanes *= 2) {
+        const int other = __shfl_up_sync(0xffffffffu, end - before, lanes);
+        if (lane >= lanes) end += other;
+      }
+      const uint32_t later = __ballot_sync(0xffffffffu, end > item);
+      if (later != 0) {
+        const int found = __ffs(static_cast<int>(later)) - 1;
+        b = first + found;
+        first_item = __shfl_sync(0xffffffffu, end - count, found);
+        return true;
+      }
+      before = __shfl_sync(0xffffffffu, end, kWarpSize - 1);
+    }
+    return false;
+  }
+  // The first item of sequence b.
+  __device__ __forceinline__ int first_item(int b, int part_tiles) const {
+    int items = 0;
+    for (int other = threadIdx.x % kWarpSize; other < b; other += kWarpSize)
+      items += parts_of(AttentionSequence(p, cache, other), part_tiles).parts;
+    return __reduce_add_sync(0xffffffffu, items);
+  }
+  __device__ __forceinline__ int64_t item_row(int kv_head, int row, int item) const {
+    return (int64_t{kv_head} * (int64_t{p.max_q} * p.group) + row) * items + item;
+  }
+
+ private:
+  Status get_partial(Context& context, int64_t of_a_row) {
+    const size_t rows = static_cast<size_t>(of_a_row * p.kv_heads * p.max_q * p.group);
     void* memory;
     TILEWISE_RETURN_IF_ERROR(context.scratch(rows * (columns + 2) * sizeof(float), &memory));
     partial = static_cast<float*>(memory);
@@ -56,17 +124,8 @@ struct Forward {
     partial_total = partial_most + rows;
     return Status::ok();
   }
-
-  // From the first key that any query sees, in whole tiles: as many parts as there are blocks for, unless they get too small.
-  __device__ __forceinline__ Parts parts_of(const AttentionSequence& s) const {
-    if (parts == 1) return {0, s.keys, 1};
-    const int first = min(s.masked_keys, max(0, s.shift - p.left)), keys = s.keys - first;
-    const int tiles = (keys + tile_keys - 1) / tile_keys, part_tiles = max(least_tiles, (tiles + parts - 1) / parts);
-    return {first, part_tiles * tile_keys, max(1, (tiles + part_tiles - 1) / part_tiles)};
-  }
-  __device__ __forceinline__ int64_t partial_row(int b, int kv_head, int row, int part) const {
-    return ((int64_t{b} * p.kv_heads + kv_head) * (int64_t{p.max_q} * p.group) + row) * parts + part;
-  }
+  __device__ __forceinline__ int first_key(const AttentionSequence& s) const { return min(s.masked_keys, max(0, s.shift - p.left)); }
+  __device__ __forceinline__ int tiles_of(const AttentionSequence& s) const { return (s.keys - first_key(s) + tile_keys - 1) / tile_keys; }
 };
 
 // One lane's part of the softmax over its rows g and g + 8: the largest score so far, in units of log2, and the lane's share of the sum.
@@ -137,8 +196,10 @@ __global__ void __launch_bounds__(32 * kCombineWarps) attention_combine(const __
   if (b >= p.batch) return;
   const AttentionSequence s(p, a.cache, static_cast<int>(b));
   if (row >= s.queries * p.group) return;
-  const int parts = a.parts_of(s).parts;
-  const int64_t at = a.partial_row(s.b, kv_head, row, 0);
+  const int part_tiles = a.items > 0 ? a.item_tiles() : 0;
+  const int parts = a.items > 0 ? a.parts_of(s, part_tiles).parts : a.parts_of(s).parts;
+  if (parts == 1) return;  // its block has written the results
+  const int64_t at = a.items > 0 ? a.item_row(kv_head, row, a.first_item(s.b, part_tiles)) : a.partial_row(s.b, kv_head, row, 0);
   float most = -INFINITY;
   for (int part = lane; part < parts; part += kWarpSize) most = fmaxf(most, load_constant(a.partial_most + at + part)[0]);
 #pragma unroll
