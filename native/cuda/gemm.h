@@ -1,5 +1,5 @@
 // Matrix products of GPU devices, with what follows them done in the same pass: what launchers of ops fill in. The kernels are in
-// prim/gemm.cuh, compiled once a dtype by the files of gemm/.
+// prim/gemm.cuh and prim/gemm_few_rows.cuh, compiled once a dtype by the files of gemm/.
 #pragma once
 #include "../core/qkv.h"
 #include "../core/scalar.h"
@@ -100,6 +100,22 @@ Status gemm(Context& context, GemmProblem problem);
 
 enum class Major { k, line, neither };  // which stride of a factor is 1
 
+// What the second eight columns of a block of gemm_few_rows are to the first.
+enum class FewRowsSecond : int32_t {
+  none,     // they are not there
+  beside,   // the next eight
+  gate_up,  // those of up
+  partner,  // those that turn with the first; of columns that do not turn, the next eight
+};
+
+// How gemm_few_rows shares a product of few rows.
+struct GemmFewRows {
+  FewRowsSecond second = FewRowsSecond::none;
+  int32_t blocks = 0;                  // of one product of the batch
+  int32_t warps = 0, chunks = 0;       // a block's warps, and 64 bytes of k for each
+  int32_t heads = 0, head_blocks = 0;  // partner: heads that turn, and the blocks of each
+};
+
 // What a kernel gets.
 struct GemmArguments {
   int32_t m, n, k;
@@ -107,6 +123,7 @@ struct GemmArguments {
   int32_t splits, k_tiles_per_split;  // the product's depth is cut in `splits` parts, whose sums go to `partials`
   bool tf32;
   float* partials;  // [batch, splits, m, n]; null: the sums are finished in their tiles
+  GemmFewRows few_rows;
   GemmOperand a, b;
   GemmSegment segments[2];
   int segment_count;
@@ -115,7 +132,7 @@ struct GemmArguments {
 };
 
 struct GemmVariant {
-  bool large;
+  bool few_rows, large;
   Major a, b;
 };
 

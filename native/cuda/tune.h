@@ -68,4 +68,31 @@ inline GemmPlan plan_gemm(const Gpu& gpu, int64_t m, int64_t n, int64_t k_tiles,
   return best;
 }
 
+// Sizes that native/cuda/prim/gemm_few_rows.cuh is compiled for.
+struct FewRows {
+  static constexpr int kRows = 16, kColumns = 8;  // of a matrix instruction
+  static constexpr int kChunkBytes = 64;          // of k, that a warp takes at once
+  static constexpr int kMostWarps = 16;           // a block
+  static constexpr int kLoads = 8;                // of W that a lane has under way, 16 bytes each
+};
+
+// Whether blocks of sixteen columns, which read x half as often, are so many that the last ones to end do not matter.
+inline bool few_rows_take_two_tiles(const Gpu& gpu, int64_t columns, int64_t batch) {
+  return ceil_div(columns, 2 * FewRows::kColumns) * batch >= 8 * int64_t{gpu.multiprocessors};
+}
+
+// The warps of a block over `chunks` of k, of `tiles` times eight columns. Where a multiprocessor has few blocks, many warps: then all of W
+// is under way at once, and sums are short chains. Where it has many, as few as have that in flight which a lane can have, so that some
+// blocks load while others sum up.
+inline int few_rows_warps(const Gpu& gpu, int64_t blocks, int64_t chunks, int tiles) {
+  constexpr int64_t kShare = FewRows::kLoads / 2;  // loads of a lane that are worth a warp more
+  constexpr int64_t kResident = 16;                // warps on a multiprocessor that registers allow on any device
+  const auto most = [](int64_t a, int64_t b) { return a > b ? a : b; };
+  const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
+  const int64_t loads = chunks * tiles;
+  const int64_t room = kResident / ceil_div(most(blocks, 1), most(gpu.multiprocessors, 1));
+  const int64_t warps = least(ceil_div(loads, kShare), most(room, least(kResident / 2, ceil_div(loads, FewRows::kLoads))));
+  return static_cast<int>(most(1, least(warps, FewRows::kMostWarps)));
+}
+
 }  // namespace tilewise

@@ -35,6 +35,12 @@ export default defineCases(feedForwardOp, [
       ),
     ),
   ),
+  // Up to 16 rows of whole 16 bytes have a kernel of their own, which finds gate and up in one block.
+  ...[1, 5, 12].flatMap(rows => [
+    of(`${rows} aligned rows`, [rows, 16], 24, { activation: 'geluTanh', dropout: 0.3 }),
+    of(`${rows} aligned rows, gated`, [rows, 40], 72, { activation: 'silu', gated: true }, { out: 16 }),
+    of(`${rows} aligned rows, gated, hidden rows of 21`, [rows, 16], 21, { activation: 'silu', gated: true, dropout: 0.3 }),
+  ]),
   of('ragged rows', [33, 12], 31, { activation: 'gelu' }),
   of('another width out', [7, 12], 20, { activation: 'silu', gated: true }, { out: 5 }),
   of('one row', [1, 12], 20, {}),

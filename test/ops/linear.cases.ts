@@ -73,6 +73,31 @@ export default defineCases(linearOp, [
     call: t => linear(t.x!, t.weight!, slice(t.bias!, 0, 1, 25)),
     reference: (F, { x, weight, bias }) => ({ y: linearReference(F, x!, weight!, F.slice(bias!, 0, 1, 25)) }),
   }),
+  // Up to 16 rows of whole 16 bytes have a kernel of their own: eight rows or sixteen, blocks of eight columns, chunks of 64 bytes of k.
+  ...(
+    [
+      [1, 8, 7],
+      [1, 40, 8],
+      [2, 32, 10],
+      [7, 40, 12],
+      [8, 136, 21],
+      [9, 136, 8],
+      [15, 72, 30],
+      [16, 264, 33],
+      [17, 32, 24],
+    ] as const
+  ).map(([rows, k, features]) => of(`${rows} aligned rows of ${k} to ${features}`, [rows, k], features)),
+  ...[4, 13].flatMap(rows => [
+    of(`${rows} rows, columns two times eight in a block`, [rows, 16], 521, { call: withActivation('gelu', false) }),
+    of(`${rows} rows, a residual at an odd address`, [rows, 24], 18, {
+      inputs: { x: { shape: [rows, 24] }, weight: { shape: [18, 24] }, residual: { shape: [rows, 18] } },
+      call: t => linear(t.x!, t.weight!, undefined, { activation: 'relu', residual: t.residual }),
+    }),
+    of(`${rows} rows, longer sums than are loaded ahead`, [rows, 2304], 72, {
+      inputs: { x: { shape: [rows, 2304] }, weight: { shape: [72, 2304], scale: 0.05 }, bias: { shape: [72] } },
+      noGradient: 'its products have more rows',
+    }),
+  ]),
   of('as wide as a feed-forward layer', [33, 512], 260, {
     bench: { flops: 2 * 33 * 512 * 260 },
     skip: { device: /^simt/, reason: 'seconds on fibers: large tiles and long sums run the same kernels' },

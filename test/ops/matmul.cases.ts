@@ -84,6 +84,38 @@ export default defineCases(matmulOp, [
       reference: (F, { a, b }) => ({ c: F.matmul(a!, b!) }),
     }),
   ),
+  // Up to 16 rows have a kernel of their own where b's columns are contiguous.
+  ...[1, 6, 11].map(rows =>
+    of(`a batch of ${rows} rows, b transposed`, [2, 3, rows, 24], [2, 3, 24, 11], {
+      inputs: { a: { shape: [2, 3, rows, 24] }, b: { shape: [2, 3, 24, 11], transposed: true } },
+      call: t => matmul(t.a!, t.b!, { alpha: 0.5 }),
+      reference: (F, { a, b }) => ({ c: F.mul(F.matmul(a!, b!), 0.5) }),
+    }),
+  ),
+  of('few rows, one b for all, transposed', [3, 2, 4, 16], [2, 16, 9], {
+    inputs: { a: { shape: [3, 2, 4, 16] }, b: { shape: [2, 16, 9], transposed: true } },
+    reference: (F, { a, b }) => ({ c: F.matmul(a!, b!) }),
+  }),
+  of('few rows, part of rows of 16 bytes', [5, 24], [24, 9], {
+    inputs: { a: { shape: [5, 24] }, b: { shape: [24, 9], transposed: true } },
+    call: t => matmul(slice(t.a!, 1, 0, 19), slice(t.b!, 0, 0, 19)),
+    reference: (F, { a, b }) => ({ c: F.matmul(F.slice(a!, 1, 0, 19), F.slice(b!, 0, 0, 19)) }),
+  }),
+  of('infinities in few rows, b transposed', [2, 8], [8, 2], {
+    inputs: {
+      a: {
+        shape: [2, 8],
+        fill: { values: [Number.POSITIVE_INFINITY, 1.1, -2.3, 0.7, Number.NEGATIVE_INFINITY, 0.001, 3, 5, ...Array(8).fill(0.3)] },
+      },
+      b: {
+        shape: [8, 2],
+        transposed: true,
+        fill: { values: [0.3, 1.7, -0.11, 5.3, 2.9, 0.013, 1, 2, -0.7, 1.1, 0.2, 0.4, 0.9, Number.POSITIVE_INFINITY, 2, 3] },
+      },
+    },
+    reference: (F, { a, b }) => ({ c: F.matmul(a!, b!) }),
+    noGradient: 'it is NaN or infinite throughout',
+  }),
   of('infinities', [2, 3], [3, 2], {
     inputs: {
       a: { shape: [2, 3], fill: { values: [Number.POSITIVE_INFINITY, 1.1, -2.3, 0.7, Number.NEGATIVE_INFINITY, 0.001] } },

@@ -101,3 +101,52 @@ describe.runIf(testDevices.some(({ name }) => name === 'simt'))('tiles without c
     expectIdeal(kernels, 'gemm_small_kk')
   })
 })
+
+describe.runIf(testDevices.some(({ name }) => name === 'simt'))('few rows', () => {
+  const wordsOf = (kernels: Record<string, KernelCounters>, name: string) => {
+    expect(Object.keys(kernels)).toEqual([name])
+    const counted = kernels[name] as KernelCounters
+    expect(counted.launches).toBe(1)
+    expect(counted.sharedWavefronts, 'wavefronts of shared memory').toBe(counted.sharedIdeal)
+    return counted
+  }
+
+  for (const dtype of ['bf16', 'f16', 'f32'] as const)
+    for (const [columns, n, block] of [
+      ['eight', 64, 8],
+      ['two times eight', 512, 16],
+    ] as const)
+      for (const m of [1, 8, 16])
+        it(`${m}, ${columns} columns a block: each sector of a factor once a block · ${dtype}`, async () => {
+          const k = 160
+          const kernels = await count(numbers => matmul(numbers(dtype, m, k), numbers(dtype, n, k).transpose()))
+          const counted = wordsOf(kernels, 'gemm_few_rows')
+          const sectors = (k * (dtype === 'f32' ? 4 : 2)) / 32
+          expect(counted.loadSectors).toBe(n * sectors + (n / block) * m * sectors)
+          expect(counted.loadBytes).toBe(counted.loadSectors * 32)
+          expect(counted.matrixInstructions).toBe((n / 8) * (dtype === 'f32' ? 3 * (k / 8) : k / 16))
+        })
+
+  const sines = (numbers: (dtype: FloatDType, ...shape: number[]) => Tensor) => ({
+    cosines: numbers('f32', 16, 32),
+    sines: numbers('f32', 16, 32),
+  })
+  const projections = { q: [2, 64], k: [1, 64], v: [1, 64] } as const
+  for (const interleaved of [undefined, false, true])
+    it(`heads${interleaved === undefined ? '' : interleaved ? ' that turn, interleaved' : ' that turn'}`, async () => {
+      const kernels = await count(numbers =>
+        qkv(numbers('bf16', 5, 64), numbers('bf16', 256, 64), undefined, projections, {
+          ...(interleaved !== undefined && { rotary: { ...sines(numbers), interleaved } }),
+        }),
+      )
+      wordsOf(kernels, interleaved === undefined ? 'gemm_few_rows' : 'gemm_few_rows_heads')
+    })
+
+  it('gated', async () => {
+    const kernels = await count(numbers =>
+      feedForward(numbers('bf16', 5, 32), numbers('bf16', 96, 32), undefined, numbers('bf16', 64, 48), undefined, { gated: true }),
+    )
+    expect(Object.keys(kernels)).toEqual(['gemm_few_rows'])
+    expect(kernels.gemm_few_rows).toMatchObject({ launches: 2, matrixInstructions: (96 / 8) * 2 + (64 / 8) * 2 * 2 })
+  })
+})

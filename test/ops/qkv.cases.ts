@@ -1,5 +1,7 @@
 import { linearReference } from '../../lib/ops/linear.ts'
 import { type Projections, qkv, qkvOp } from '../../lib/ops/qkv.ts'
+import { rotaryReference } from '../../lib/ops/rotary.ts'
+import { slice } from '../../lib/ops/view.ts'
 import { defineCases, type Inputs, type OpCase } from './cases.ts'
 
 const rowsOf = (projections: Projections) =>
@@ -138,6 +140,45 @@ export default defineCases(qkvOp, [
     { tables: [150, 8] },
     { bench: { flops: 2 * 150 * 40 * 64 } },
   ),
+
+  // Up to 16 rows have a kernel of their own, where columns turn in groups of four, or eight with eight in one block.
+  ...[1, 10].flatMap(rows => [
+    turned(`rotary of ${rows} rows`, [rows, 24], { q: [2, 16], k: [1, 16], v: [1, 18] }, { tables: [10, 8] }),
+    turned(`rotary of ${rows} rows, a part of heads of 40`, [rows, 40], { q: [2, 40], k: [1, 40], v: [1, 3] }, { tables: [10, 8] }),
+    turned(
+      `rotary of ${rows} rows, a part of heads of 40, interleaved`,
+      [rows, 40],
+      { q: [2, 40], v: [1, 3] },
+      { tables: [10, 7], interleaved: true },
+    ),
+    turned(
+      `rotary of ${rows} rows, a table at an odd address`,
+      [rows, 16],
+      { q: [2, 16] },
+      { tables: [10, 8] },
+      {
+        inputs: { cosines: { shape: [81], dtype: 'f32', fill: 'uniform' } },
+        call: t =>
+          qkv(
+            t.x!,
+            t.weight!,
+            t.bias,
+            { q: [2, 16] },
+            { rotary: { cosines: slice(t.cosines!, 0, 1, 81).reshape([10, 8]), sines: t.sines! } },
+          ),
+        reference: (F, { x, weight, bias, cosines, sines }) => {
+          const heads = F.reshape(linearReference(F, x!, weight!, bias), [rows, 2, 16])
+          const positions = Array.from({ length: rows }, (_, n) => n)
+          return { q: rotaryReference(F, heads, F.reshape(F.slice(cosines!, 0, 1, 81), [10, 8]), sines!, positions, false) }
+        },
+      },
+    ),
+    appended(`append and rotary of ${rows} rows`, [rows, 1, 24], { q: [2, 16], k: [1, 16], v: [1, 16] }, [4, 9], scattered(rows, 36), {
+      tables: [10, 8],
+      ids: [rows, 1],
+    }),
+    appended(`append ${rows} rows of wide projections`, [rows, 16], { q: [4, 64], k: [4, 64], v: [2, 41] }, [37], scattered(rows, 37)),
+  ]),
 
   // Keys and values that go to caches.
   appended('append', [2, 5, 24], all, [2, 9], scattered(10, 17)),

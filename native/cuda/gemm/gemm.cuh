@@ -1,4 +1,4 @@
-// From a product to a kernel: layouts, tiles, parts of the sum.
+// From a product to a kernel: few rows or tiles, layouts, parts of the sum.
 #include "../gemm.h"
 
 #include "../prim/vector.cuh"
@@ -47,6 +47,38 @@ bool groups_are_aligned(const GemmProblem& p) {
   return aligned && e.batch_stride % 4 == 0;
 }
 
+// Whether gemm_few_rows does the product, and how. Rows of 16 bytes whole, all of them forward; columns that turn with each other in one
+// group of four, or eight and eight.
+bool takes_few_rows(const Gpu& gpu, const GemmProblem& p, const GemmVariant& variant, GemmFewRows* few) {
+  constexpr int64_t kTile = FewRows::kColumns;
+  const GemmEpilogue& e = p.epilogue;
+  const Rotary& r = e.heads.rotary;
+  const auto element = static_cast<int64_t>(size_of(p.dtype));
+  const bool by_halves = r.cosines && !(r.interleaved && r.head % 2 == 0);
+  if (p.m > FewRows::kRows || variant.a != Major::k || variant.b != Major::k || p.segment_count > 0 || p.k * element % 16 != 0 ||
+      (by_halves && (r.interleaved || r.head % kTile != 0 || r.pairs % kTile != 0)))
+    return false;
+  const int64_t columns = e.columns;
+  int64_t blocks = ceil_div(columns, kTile);
+  if (e.gated) {
+    few->second = FewRowsSecond::gate_up;
+  } else if (by_halves) {
+    few->second = FewRowsSecond::partner;
+    few->heads = static_cast<int32_t>(r.columns / r.head);
+    few->head_blocks = static_cast<int32_t>(r.pairs / kTile + ceil_div(r.head - 2 * r.pairs, 2 * kTile));
+    blocks = int64_t{few->heads} * few->head_blocks + ceil_div(columns - r.columns, 2 * kTile);
+  } else if (few_rows_take_two_tiles(gpu, columns, p.batch.count)) {
+    few->second = FewRowsSecond::beside;
+    blocks = ceil_div(columns, 2 * kTile);
+  }
+  const int64_t chunks = ceil_div(p.k * element, FewRows::kChunkBytes);
+  const int64_t warps = few_rows_warps(gpu, blocks * p.batch.count, chunks, few->second == FewRowsSecond::none ? 1 : 2);
+  few->blocks = static_cast<int32_t>(blocks);
+  few->chunks = static_cast<int32_t>(ceil_div(chunks, warps));
+  few->warps = few->chunks ? static_cast<int32_t>(ceil_div(chunks, few->chunks)) : 1;
+  return true;
+}
+
 }  // namespace
 
 Status gemm(Context& context, GemmProblem p) {
@@ -58,7 +90,7 @@ Status gemm(Context& context, GemmProblem p) {
   const size_t element = size_of(p.dtype);
   const int64_t depth = GemmTiles::kDepthBytes / static_cast<int64_t>(element);
 
-  GemmVariant variant;
+  GemmVariant variant{};
   variant.a = major_of(&p.a, p.m, p.k, element, p.batch.strides_a, p.batch.rank);
   variant.b = major_of(&p.b, p.n, p.k, element, p.batch.strides_b, p.batch.rank);
   bool whole = true;  // whether no stage has parts of two segments
@@ -82,29 +114,31 @@ Status gemm(Context& context, GemmProblem p) {
                                     : !(forward || e.gated) || (variant.a == Major::k && variant.b == Major::k);
   if (!known) variant.a = variant.b = Major::neither;
 
-  const int64_t k_tiles = ceil_div(p.k, depth);
-  // Columns that turn with each other are at most a head apart, and neighbours in one group of four where heads are even.
-  const int64_t unit = !rotary.cosines || (rotary.interleaved && rotary.head % 2 == 0) ? 1 : rotary.head;
-  const GemmPlan plan = plan_gemm(gpu, p.m, p.n, k_tiles, p.batch.count, variant.a != Major::neither, p.dtype == DType::f32, unit);
-  variant.large = plan.large;
-  if (plan.tiles_m * plan.tiles_n * plan.splits * p.batch.count > 0x7fffffff) return unsupported("a matrix product of so many tiles");
-  GemmArguments g;
+  GemmArguments g{};
   g.m = static_cast<int32_t>(p.m), g.n = static_cast<int32_t>(p.n), g.k = static_cast<int32_t>(p.k);
-  g.tiles_m = static_cast<int32_t>(plan.tiles_m), g.tiles_n = static_cast<int32_t>(plan.tiles_n), g.group = plan.group;
-  g.splits = plan.splits, g.k_tiles_per_split = static_cast<int32_t>(plan.k_tiles_per_split);
   g.tf32 = gpu.tf32;
-  g.partials = nullptr;
-  if (plan.in_parts) {
-    void* memory = nullptr;
-    const auto parts = static_cast<size_t>(p.batch.count * plan.splits);
-    TILEWISE_RETURN_IF_ERROR(context.scratch(parts * static_cast<size_t>(p.m * p.n) * sizeof(float), &memory));
-    g.partials = static_cast<float*>(memory);
-  }
   g.a = p.a, g.b = p.b;
   for (int i = 0; i < 2; ++i) g.segments[i] = p.segments[i];
   g.segment_count = p.segment_count;
   g.batch = p.batch;
   g.epilogue = e;
+  variant.few_rows = takes_few_rows(gpu, p, variant, &g.few_rows);
+  if (!variant.few_rows) {
+    const int64_t k_tiles = ceil_div(p.k, depth);
+    // Columns that turn with each other are at most a head apart, and neighbours in one group of four where heads are even.
+    const int64_t unit = !rotary.cosines || (rotary.interleaved && rotary.head % 2 == 0) ? 1 : rotary.head;
+    const GemmPlan plan = plan_gemm(gpu, p.m, p.n, k_tiles, p.batch.count, variant.a != Major::neither, p.dtype == DType::f32, unit);
+    variant.large = plan.large;
+    if (plan.tiles_m * plan.tiles_n * plan.splits * p.batch.count > 0x7fffffff) return unsupported("a matrix product of so many tiles");
+    g.tiles_m = static_cast<int32_t>(plan.tiles_m), g.tiles_n = static_cast<int32_t>(plan.tiles_n), g.group = plan.group;
+    g.splits = plan.splits, g.k_tiles_per_split = static_cast<int32_t>(plan.k_tiles_per_split);
+    if (plan.in_parts) {
+      void* memory = nullptr;
+      const auto parts = static_cast<size_t>(p.batch.count * plan.splits);
+      TILEWISE_RETURN_IF_ERROR(context.scratch(parts * static_cast<size_t>(p.m * p.n) * sizeof(float), &memory));
+      g.partials = static_cast<float*>(memory);
+    }
+  }
   switch (p.dtype) {
     case DType::f32:
       return launch_gemm_f32(gpu, variant, g);

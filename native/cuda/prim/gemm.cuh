@@ -1,7 +1,9 @@
 // The matrix product on tensor cores: blocks of warps over tiles of C, k in stages of 64 bytes that cp.async fills ahead, fragments
 // double-buffered in registers, the finished tile staged in shared memory so that the epilogue reads and writes whole rows.
 #pragma once
+#include "gemm_batch.cuh"
 #include "gemm_epilogue.cuh"
+#include "gemm_few_rows.cuh"
 #include "gemm_heads.cuh"
 #include "gemm_load.cuh"
 
@@ -76,19 +78,13 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kMinBlocks) gemm_kerne
   const int first_m = place.m * Shape::kM, first_n = place.n * (halved ? Shape::kN / 2 : Shape::kN);
   const int columns = halved ? e.columns : g.n;
 
-  int64_t batch_a = 0, batch_b = 0;
-  for (int64_t i = g.batch.rank - 1, rest = place.batch; i >= 0; --i) {
-    const int64_t at = rest % g.batch.dims[i];
-    rest /= g.batch.dims[i];
-    batch_a += at * g.batch.strides_a[i];
-    batch_b += at * g.batch.strides_b[i];
-  }
+  const BatchOffsets offsets(g.batch, place.batch);
   const int k_tiles = (g.k + Shape::kDepth - 1) / Shape::kDepth;
   const int first_tile = place.split * g.k_tiles_per_split;
   const int tiles = min(k_tiles - first_tile, g.k_tiles_per_split);
-  typename Loaders::A load_a({static_cast<const T*>(g.a.data) + batch_a, g.a.line_stride, g.a.k_stride, first_m, g.m, false, 0, g.k},
+  typename Loaders::A load_a({static_cast<const T*>(g.a.data) + offsets.a, g.a.line_stride, g.a.k_stride, first_m, g.m, false, 0, g.k},
                              g.segments, g.segment_count, first_tile);
-  typename Loaders::B load_b({static_cast<const T*>(g.b.data) + batch_b, g.b.line_stride, g.b.k_stride, first_n, columns, halved,
+  typename Loaders::B load_b({static_cast<const T*>(g.b.data) + offsets.b, g.b.line_stride, g.b.k_stride, first_n, columns, halved,
                               halved ? e.columns - Shape::kN / 2 : 0, g.k},
                              nullptr, 0, first_tile);
   const FragmentsA<T, Loaders::kA, Shape::kM, kBlocksM> fragments_a(warp_m, lane);
@@ -140,7 +136,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kMinBlocks) gemm_kerne
         }
         copy_async_commit();
       }
-      multiply<T>(acc, a[step % 2], b[step % 2], g.tf32);
+      multiply<T>(acc, acc, a[step % 2], b[step % 2], g.tf32);
     }
   }
 
@@ -258,6 +254,7 @@ Status launch_gemm_kernel(const Gpu& gpu, const char* name, const GemmArguments&
 // activation, dy^T x accumulates.
 template <class T, class Large, class Small>
 Status launch_gemm(const Gpu& gpu, const GemmVariant& variant, const GemmArguments& g) {
+  if (variant.few_rows) return launch_few_rows<T>(gpu, g);
   const bool heads = static_cast<bool>(g.epilogue.heads);
   const auto run = [&]() -> Status {
     if (heads)

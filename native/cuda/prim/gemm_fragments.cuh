@@ -130,10 +130,11 @@ struct SplitFloat {
   }
 };
 
-// acc += a b. f32 factors take three products, small ones first, unless tf32 is allowed: x y = high high + high low + low high, and what is
-// left out is 2^-22 of it.
+// acc += a b. f32 factors take three products unless tf32 is allowed: x y = high high + high low + low high, and what is left out is 2^-22
+// of it. The last two, which come first, are added to `small`: acc itself, or sums of their own, which spare acc two roundings in three.
 template <class T, int M, int N>
-__device__ __forceinline__ void multiply(float (&acc)[M][N][4], const uint32_t (&a)[M][4], const uint32_t (&b)[N][2], bool tf32_allowed) {
+__device__ __forceinline__ void multiply(float (&acc)[M][N][4], float (&small)[M][N][4], const uint32_t (&a)[M][4],
+                                         const uint32_t (&b)[N][2], bool tf32_allowed) {
   if constexpr (sizeof(T) == 2) {
 #pragma unroll
     for (int i = 0; i < M; ++i)
@@ -171,9 +172,9 @@ __device__ __forceinline__ void multiply(float (&acc)[M][N][4], const uint32_t (
         row_high[r] = s.high, row_low[r] = s.low, row_cross[r] = s.cross;
       }
 #pragma unroll
-      for (int j = 0; j < N; ++j) mma<tf32>(acc[i][j], row_low, cross[j]);
+      for (int j = 0; j < N; ++j) mma<tf32>(small[i][j], row_low, cross[j]);
 #pragma unroll
-      for (int j = 0; j < N; ++j) mma<tf32>(acc[i][j], row_cross, low[j]);
+      for (int j = 0; j < N; ++j) mma<tf32>(small[i][j], row_cross, low[j]);
 #pragma unroll
       for (int j = 0; j < N; ++j) mma<tf32>(acc[i][j], row_high, high[j]);
     }
