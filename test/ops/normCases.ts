@@ -33,6 +33,11 @@ export function normCases(call: (t: Inputs, options: NormOptions) => NormResult,
       inputs: { ...of(shape), residual: { shape } },
       call: run({ eps: 1e-3, dropout: 0.2 }),
     })),
+    // More rows than the warps and the blocks that are resident.
+    ...[
+      [300, 264],
+      [70, 1032],
+    ].map(shape => ({ name: `aligned, alone, many [${shape}]`, inputs: of(shape), call: run({ eps: 1e-3 }) })),
     { name: 'aligned, alone [50,264]', inputs: of([50, 264]), call: run({ eps: 1e-3 }) },
     { name: 'without parameters', inputs: { x: { shape: [9, 35] } }, call: run() },
     { name: 'weight only', inputs: { x: { shape: [9, 35] }, weight: { shape: [35] } }, call: run() },

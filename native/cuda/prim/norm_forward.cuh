@@ -1,6 +1,7 @@
 // Layer norm and RMS norm in one text: sum = residual + dropout(x), y = norm(sum). The variance is by two passes over the registers that
 // hold the row; a row too long for them is read twice, and its variance merged from tiles by Chan's rule.
 #pragma once
+#include "../ptx/copy_async.cuh"
 #include "norm_row.cuh"
 
 namespace tilewise::TILEWISE_GPU {
@@ -8,6 +9,8 @@ namespace {
 
 // Pieces of 16 bytes that a thread holds: of each row, of each tensor.
 constexpr int kNormPieces = 4;
+// Warps that a multiprocessor has registers for.
+constexpr int kNormForwardWarps = 32;
 
 template <class T>
 struct NormForward {
@@ -79,14 +82,62 @@ __device__ __forceinline__ void store_normal(const NormForward<T>& a, const Team
   }
 }
 
-template <bool kCentered, class T, int N, int K, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, kBlock ? 2 : 8)
-    norm_forward(const __grid_constant__ NormForward<T> a) {
-  const RowTeam<kBlock> team(a.width);
-  const int64_t row = int64_t{blockIdx.x} * team.slots() + team.slot, first = row * a.n;
-  const int pieces = row < a.rows ? a.n / N : 0;
-  Packed<T, N> sum[K];
-  load_sum(a, team, first, 0, pieces, sum);
+// Each team's next row comes into shared memory by asynchronous copies while it works on one, which it has in registers by then. A thread
+// reads what it has copied itself, so that its own wait is enough.
+template <class T, int N, int K, class Team>
+struct NormAhead {
+  Vec<T, N>* memory;  // [x and residual, K, threads]
+
+  __device__ __forceinline__ Vec<T, N>* at(bool residual, int k) const {
+    return memory + ((residual ? K : 0) + k) * static_cast<int>(blockDim.x) + threadIdx.x;
+  }
+  __device__ __forceinline__ void copy(const NormForward<T>& a, const Team& team, int64_t row) const {
+    const int pieces = row < a.rows ? a.n / N : 0;
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      const int piece = team.member + k * team.width;
+      if (piece >= pieces) continue;
+      const int64_t element = row * a.n + int64_t{piece} * N;
+      copy_async<16>(at(false, k), a.x + element);
+      if (a.residual) copy_async<16>(at(true, k), a.residual + element);
+    }
+    copy_async_commit();
+  }
+  // The thread's tile of sum.
+  __device__ __forceinline__ void take(const NormForward<T>& a, const Team& team, int64_t first, int pieces, Packed<T, N> (&sum)[K]) const {
+    copy_async_wait<0>();
+    if (a.dropout.drops()) {
+      // A piece at a time: random numbers for all at once would need more registers than the rest of the kernel.
+#pragma unroll 1
+      for (int k = 0; k < K; ++k) {
+        const int at = team.member + k * team.width;
+        if (at < pieces) sum[0] = piece<true>(a, first + int64_t{at} * N, k);
+        rotate(sum);
+      }
+      return;
+    }
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      const int at = team.member + k * team.width;
+      if (at < pieces) sum[k] = piece<false>(a, first + int64_t{at} * N, k);
+    }
+  }
+
+ private:
+  template <bool kDrops>
+  __device__ __forceinline__ Packed<T, N> piece(const NormForward<T>& a, int64_t element, int k) const {
+    const Vec<T, N> x = load_shared<N>(at(false, k)->data);
+    if (!kDrops && !a.residual && !a.sum) return Packed<T, N>(x);
+    Vec<T, N> residual = {};
+    if (a.residual) residual = load_shared<N>(at(true, k)->data);
+    return sum_piece<kDrops>(a, element, x, residual);
+  }
+};
+
+// The norm of a row whose sum the team holds.
+template <bool kCentered, class T, int N, int K, class Team>
+__device__ __forceinline__ void normalize_row(const NormForward<T>& a, const Team& team, int64_t row, int pieces,
+                                              const Packed<T, N> (&sum)[K]) {
   float mean = 0.0f;
   if constexpr (kCentered) {
     float total = 0.0f;
@@ -115,7 +166,27 @@ __global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads, k
     if constexpr (kCentered) store_float(a.mean + row, mean);
     store_float(a.rstd + row, rstd);
   }
-  store_normal(a, team, first, 0, pieces, sum, mean, rstd);
+  store_normal(a, team, row * a.n, 0, pieces, sum, mean, rstd);
+}
+
+template <bool kCentered, class T, int N, int K, bool kBlock>
+__global__ void __launch_bounds__(kBlock ? kBlockRowThreads : kLaneRowThreads,
+                                  kNormForwardWarps* kWarpSize / (kBlock ? kBlockRowThreads : kLaneRowThreads))
+    norm_forward(const __grid_constant__ NormForward<T> a) {
+  using Team = RowTeam<kBlock>;
+  const Team team(a.width);
+  const NormAhead<T, N, K, Team> ahead{dynamic_smem<Vec<T, N>>()};
+  const int64_t step = int64_t{gridDim.x} * team.slots();
+  int64_t base = int64_t{blockIdx.x} * team.slots();
+  ahead.copy(a, team, base + team.slot);
+  for (; base < a.rows; base += step) {
+    const int64_t row = base + team.slot;
+    const int pieces = row < a.rows ? a.n / N : 0;
+    Packed<T, N> sum[K];
+    ahead.take(a, team, row * a.n, pieces, sum);
+    ahead.copy(a, team, row + step);
+    normalize_row<kCentered>(a, team, row, pieces, sum);
+  }
 }
 
 // Sum and count of values; sum of their distances from a pivot, and of the squared distances from their mean, joined by Chan's rule.
@@ -251,8 +322,16 @@ Status run_norm_forward(Context& context, const NormForwardViews& a) {
                         : plan.kind == Kind::block ? norm_forward<kCentered, T, N, K, true>
                         : plan.kind == Kind::tiles ? norm_forward_tiles<kCentered, T, N, K>
                                                    : norm_forward_tiles<kCentered, T, 1, kScalarPieces>;
-    const LaunchShape shape{kCentered ? "layer_norm" : "rms_norm", plan.grid(rows), dim3(static_cast<unsigned>(plan.threads()))};
-    return launch(gpu_of(context), shape, kernel, p);
+    // As many blocks as are resident have all rows, and a row of x, and of a residual, each.
+    const Gpu& gpu = gpu_of(context);
+    const auto threads = static_cast<unsigned>(plan.threads());
+    LaunchShape shape{kCentered ? "layer_norm" : "rms_norm", plan.grid(rows), dim3(threads)};
+    if (plan.kind == Kind::lanes || plan.kind == Kind::block) {
+      const auto resident = static_cast<unsigned>(gpu.multiprocessors) * max(1u, kNormForwardWarps * kWarpSize / threads);
+      shape.grid.x = min(shape.grid.x, resident);
+      shape.dynamic_shared = size_t{16} * K * (a.residual ? 2 : 1) * threads;
+    }
+    return launch(gpu, shape, kernel, p);
   });
 }
 
