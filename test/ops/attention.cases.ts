@@ -366,6 +366,39 @@ export default defineCases(attentionOp, [
   ),
   dense('nothing but extra keys', { tq: 3, tk: 2 }, { extraKeys: 2, mask: causal }),
 
+  // Gradients of heads wider than 64: two warps share 32 keys (16 of f32 and of the widest heads), 32 query rows pass at a time.
+  ...(
+    [
+      [15, 33],
+      [17, 31],
+      [31, 65],
+      [33, 16],
+      [65, 17],
+      [127, 15],
+      [16, 129],
+    ] as const
+  ).map(([tq, tk]) => dense(`shared keys, ${tq} by ${tk}`, { batch: 1, tq, tk, heads: 1, dim: 72 }, { mask: causal })),
+  dense(
+    'shared keys, dropout, groups that a tile cuts',
+    { batch: 1, tq: 23, tk: 37, heads: 3, kvHeads: 1, dim: 80, valueDim: 70 },
+    { dropout: 0.3, mask: causal },
+  ),
+  dense('shared keys, dropout, widest heads', { batch: 1, tq: 17, tk: 20, heads: 1, dim: 136, valueDim: 40 }, { dropout: 0.2 }),
+  dense(
+    'shared keys, keep, bias, key lengths and extra keys',
+    { batch: 2, tq: 34, tk: 37, heads: 1, dim: 66 },
+    {
+      extraKeys: 2,
+      mask: t =>
+        kept(t)
+          .and(biased(t))
+          .and(Mask.keyLengths([33, 5])),
+    },
+    { ...keep([34, 35], 0.8), ...bias([2, 1, 34, 35]) },
+  ),
+  dense('shared keys, a window without work for some', { batch: 1, tq: 40, tk: 150, heads: 1, dim: 68 }, { mask: () => Mask.window(9, 3) }),
+  dense('a window without work for some', { batch: 1, tq: 140, tk: 40, heads: 1 }, { mask: () => Mask.window(3, 9) }),
+  dense('dropout, several tiles, grouped', { batch: 1, tq: 45, tk: 70, heads: 3, kvHeads: 1 }, { dropout: 0.3, mask: causal }),
   dense('no sequences', { batch: 0 }),
   dense('no queries', { tq: 0 }),
   dense('no keys', { tk: 0 }),
@@ -394,6 +427,12 @@ export default defineCases(attentionOp, [
     {},
     { mask: t => kept(t).and(biased(t)) },
     { ...keep([2, 1, 9, 11]), ...bias([1, 2, 9, 11]) },
+  ),
+  ragged(
+    'shared keys, dropout',
+    { q: [5, 18, 0], k: [9, 31, 3] },
+    { kvHeads: 1, dim: 66 },
+    { dropout: 0.3, mask: () => Mask.causal().and(Mask.keyLengths([9, 30, 2])) },
   ),
   ragged('extra keys', { q: [5, 9], k: [11, 4] }, {}, { extraKeys: 1, mask: t => causal().and(biased(t)) }, bias([1, 2, 9, 10])),
 

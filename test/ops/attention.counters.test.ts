@@ -93,6 +93,40 @@ describe('products', () => {
   }, 60_000)
 })
 
+describe('products of the gradients, bf16', () => {
+  // What 128 further keys add to a block's dq, and 128 further queries to dk and dv, for each product of 16 × 8 × 16. Its operands are 512
+  // and 256 bytes, a wavefront is 128: an operand of the other tile serves two products, and of its own rows a warp holds what it can.
+  const added = async (kernel: string, dim: number, less: Shape, more: Shape) => {
+    const [a, b] = [await counters(less, 'bf16', { backward: true }), await counters(more, 'bf16', { backward: true })]
+    const of = (count: 'matrixInstructions' | 'sharedWavefronts') => b[kernel]![count] - a[kernel]![count]
+    expect(of('matrixInstructions'), kernel).toBe((128 * 128 * dim * (kernel === 'attention_backward_queries' ? 3 : 4)) / 2048)
+    return of('sharedWavefronts') / of('matrixInstructions')
+  }
+  for (const [dim, queries, keys] of [
+    [64, 1.25, 1.76],
+    [128, 1.88, 1.83],
+  ] as const)
+    it(`share what they read of shared memory, heads of ${dim}`, async () => {
+      const [square, wide, tall] = [
+        { tq: 128, tk: 128, dim },
+        { tq: 128, tk: 256, dim },
+        { tq: 256, tk: 128, dim },
+      ]
+      expect(await added('attention_backward_queries', dim, square, wide)).toBeLessThanOrEqual(queries)
+      expect(await added('attention_backward_keys', dim, square, tall)).toBeLessThanOrEqual(keys)
+    }, 60_000)
+  it('leave out tiles that a mask hides from a warp', async () => {
+    const of = async (mask?: Mask) => (await counters({ tq: 128, tk: 128, dim: 64 }, 'bf16', { mask, backward: true }))!
+    const [all, causal] = [await of(), await of(Mask.causal())]
+    // Of 4 × 4 tiles of 32 by 32 a causal mask leaves 10. delta is 2 × 4 products for each 16 rows.
+    const delta = (128 / 16) * 2 * 4
+    expect(causal.attention_backward_queries!.matrixInstructions - delta).toBe(
+      ((all.attention_backward_queries!.matrixInstructions - delta) * 10) / 16,
+    )
+    expect(causal.attention_backward_keys!.matrixInstructions).toBe((all.attention_backward_keys!.matrixInstructions * 10) / 16)
+  }, 60_000)
+})
+
 describe('few queries', () => {
   it('share the keys among blocks, which a second kernel joins', async () => {
     const kernels = await counters({ tq: 1, tk: 2048, heads: 2, kvHeads: 1, dim: 64 }, 'bf16')

@@ -100,6 +100,72 @@ __device__ __forceinline__ Sight rows_that_see(const AttentionProblem& p, const 
   return rows;
 }
 
+// A warp's blocks of 16 rows as A operands, of which as many columns as there are registers for are held: the other tile's operands are
+// then all that shared memory gives.
+template <class T, int P, int kBlocks, int kHeld>
+struct HeldRows {
+  static constexpr int kSteps = kHeld / kDepth<T>, kGroupSteps = kGroup / kDepth<T>;
+  const T* tile;
+  int row;
+  Fragment<T, 4, Operands::plain> held[kSteps > 0 ? kSteps : 1][kBlocks];
+
+  __device__ __forceinline__ HeldRows(const T* tile, int row) : tile(tile), row(row) {}
+
+  // Columns beyond `dim` are not written in the tile.
+  __device__ __forceinline__ void load(int dim) {
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step)
+#pragma unroll
+      for (int m = 0; m < kBlocks; ++m) {
+        if (step / kGroupSteps * kGroup < dim)
+          load_step(held[step][m], step, m);
+        else
+          for (int i = 0; i < 4; ++i) held[step][m].set(i, 0);
+      }
+  }
+  // multiply_rows of them.
+  template <bool kSwapped, int kTiles>
+  __device__ __forceinline__ void multiply(float (&d)[kBlocks][kTiles][4], const T* b, int dim, bool tf32_allowed) const {
+    if constexpr (kHeld == 0) {
+      multiply_rows<T, P, kSwapped>(d, tile, row, b, dim, tf32_allowed);
+    } else {
+      const int lane = threadIdx.x % kWarpSize;
+      const detail::LaneAddress<T, P> at(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+#pragma unroll
+      for (int step = 0; step < P / kDepth<T>; ++step) {
+        if (step % kGroupSteps == 0 && step / kGroupSteps * kGroup >= dim) break;
+        Fragment<T, 4, Operands::plain> loaded[kBlocks];
+        if (step >= kSteps) {
+#pragma unroll
+          for (int m = 0; m < kBlocks; ++m) load_step(loaded[m], step, m);
+        }
+#pragma unroll
+        for (int n = 0; n < kTiles; n += 2) {
+          const auto columns = load_matrix<4>(at.of(b, 8 * n, 2 * step));
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            Fragment<T, 2, Operands::plain> fb;
+            fb.set(0, columns.r[2 * half]);
+            fb.set(1, columns.r[2 * half + 1]);
+#pragma unroll
+            for (int m = 0; m < kBlocks; ++m)
+              attention_tile::multiply<kSwapped>(d[m][n + half], step < kSteps ? held[step < kSteps ? step : 0][m] : loaded[m], fb);
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void load_step(Fragment<T, 4, Operands::plain>& to, int step, int m) const {
+    const int lane = threadIdx.x % kWarpSize;
+    const detail::LaneAddress<T, P> at(row + lane % 16, lane / 16);
+    const auto matrix = load_matrix<4>(at.of(tile, 16 * m, 2 * step));
+#pragma unroll
+    for (int i = 0; i < 4; ++i) to.set(i, matrix.r[i]);
+  }
+};
+
 // --- for launchers
 
 // How many owners of `owner_rows` rows, of one or two warps each, a block has beside `fixed` bytes of shared memory: four warps and 64 rows

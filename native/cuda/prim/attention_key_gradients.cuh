@@ -192,6 +192,10 @@ __global__ void __launch_bounds__(32 * kMostGradientWarps) attention_backward_ke
   }
 }
 
+// Columns of their keys, or values, that two warps hold.
+template <class T, int P>
+constexpr int kHeldKeys = sizeof(T) == 2 ? P / 2 : 0;
+
 template <class T, int P>
 __global__ void __launch_bounds__(32 * kMostGradientWarps) attention_backward_key_pairs(const __grid_constant__ AttentionGradients a) {
   constexpr int kBlocks = kSumBlocks<T, P>, kPairKeys = 16 * kBlocks, kRows = kScoreColumns<T, P>, kTiles = kRows / 8;
@@ -231,6 +235,7 @@ __global__ void __launch_bounds__(32 * kMostGradientWarps) attention_backward_ke
   const bool idle = pair_key >= s.keys;
   if (lane == 0) place->sights[warp] = rows_that_see(p, s, pair_key, pair_key + kPairKeys);
   const int dim = sums_values ? p.dim : a.v.dim, sum_dim = sums_values ? a.v.dim : p.dim;
+  HeldRows<T, P, kBlocks, kHeldKeys<T, P>> own(sums_values ? key_tile : value_tile, pair_row);
   float sums[kBlocks][P / 8][4];
   clear(sums);
 #pragma unroll 1
@@ -246,6 +251,7 @@ __global__ void __launch_bounds__(32 * kMostGradientWarps) attention_backward_ke
     }
     copy_async_commit();
     if (tile < 0 || idle) continue;
+    if (tile == 0) own.load(dim);
     const int row = from - kRows, row_next = min(row + kRows, place->row_end);
     const Sight& sight = place->sights[warp];
     if (sight.none(row, row_next)) continue;
@@ -255,7 +261,7 @@ __global__ void __launch_bounds__(32 * kMostGradientWarps) attention_backward_ke
     const float* const deltas = log2_sums + kRows;
     float scores[kBlocks][kTiles][4];  // or what the weights' gradients are
     clear(scores);
-    multiply_rows<T, P, true>(scores, sums_values ? key_tile : value_tile, pair_row, sums_values ? queries : douts, dim, p.tf32);
+    own.template multiply<true>(scores, sums_values ? queries : douts, dim, p.tf32);
     if (sums_values) {
       float scale_log2 = p.scale_log2;
       if (!sight.all(row, row_next)) {

@@ -4,56 +4,6 @@
 
 namespace tilewise::TILEWISE_GPU::attention_tile {
 
-// Two 128-byte rows of each tile, as A operands, are few enough registers to hold: then shared memory gives B operands alone.
-template <class T, int P>
-constexpr bool kHoldsRows = sizeof(T) == 2 && P == 64;
-
-// Blocks of 16 rows of a tile of P columns, in registers.
-template <class T, int P, int kBlocks>
-struct HeldRows {
-  static constexpr int kSteps = P / kDepth<T>, kGroupSteps = kGroup / kDepth<T>;
-  Fragment<T, 4, Operands::plain> rows[kSteps][kBlocks];
-
-  __device__ __forceinline__ void load(const T* tile, int row, int dim) {
-    const int lane = threadIdx.x % kWarpSize;
-    const detail::LaneAddress<T, P> at(row + lane % 16, lane / 16);
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step)
-#pragma unroll
-      for (int m = 0; m < kBlocks; ++m) {
-        Registers<4> matrix = {{0, 0, 0, 0}};
-        if (step / kGroupSteps * kGroup < dim)
-          matrix = load_matrix<4>(at.of(tile, 16 * m, 2 * step));  // beyond that the tile is not written
-#pragma unroll
-        for (int i = 0; i < 4; ++i) rows[step][m].set(i, matrix.r[i]);
-      }
-  }
-  // What multiply_rows does with the rows that lie in shared memory.
-  template <int kTiles>
-  __device__ __forceinline__ void multiply(float (&d)[kBlocks][kTiles][4], const T* b, int dim) const {
-    const int lane = threadIdx.x % kWarpSize;
-    const detail::LaneAddress<T, P> at(lane / 16 * 8 + lane % 8, lane / 8 % 2);
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      if (step % kGroupSteps == 0 && step / kGroupSteps * kGroup >= dim) break;
-#pragma unroll
-      for (int n = 0; n < kTiles; n += 2) {
-        const auto columns = load_matrix<4>(at.of(b, 8 * n, 2 * step));
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          Fragment<T, 2, Operands::plain> fb;
-          fb.set(0, columns.r[2 * half]);
-          fb.set(1, columns.r[2 * half + 1]);
-#pragma unroll
-          for (int m = 0; m < kBlocks; ++m) attention_tile::multiply<false>(d[m][n + half], rows[step][m], fb);
-        }
-      }
-    }
-  }
-};
-template <class T, int kBlocks>
-struct HeldRows<T, 0, kBlocks> {};
-
 // Which of a lane's weights dropout keeps, of packed rows `row`, row + 8, … and keys `key`, key + 1, key + 8, …: two bits for each pair. By
 // a loop that is not unrolled, for one text of the random numbers.
 template <int kBlocks, int kTiles>
@@ -152,12 +102,13 @@ __global__ void __launch_bounds__(32 * kMostGradientWarps) attention_backward_qu
   __syncthreads();  // the outputs make room for the queries
   load_tile<T, P>(query_tile, rows, a.q.of<T>(b, s.first_q, head, p.group), first, {0, all_rows, 0, 0}, p.dim);
   copy_async_commit();
-  HeldRows<T, kHoldsRows<T, P> ? P : 0, kBlocks> queries, douts;
-  if constexpr (kHoldsRows<T, P>) {
+  constexpr int kHeld = sizeof(T) == 2 && P == 64 ? P : 0;
+  HeldRows<T, P, kBlocks, kHeld> queries(query_tile, warp_row), douts(dout_tile, warp_row);
+  if constexpr (kHeld > 0) {
     copy_async_wait<0>();
     __syncthreads();  // the queries have arrived
-    queries.load(query_tile, warp_row, p.dim);
-    douts.load(dout_tile, warp_row, a.v.dim);
+    queries.load(p.dim);
+    douts.load(a.v.dim);
   }
 
   float dquery[kBlocks][P / 8][4];
@@ -187,13 +138,8 @@ __global__ void __launch_bounds__(32 * kMostGradientWarps) attention_backward_qu
       float scores[kBlocks][kTiles][4], dscores[kBlocks][kTiles][4];
       clear(scores);
       clear(dscores);
-      if constexpr (kHoldsRows<T, P>) {
-        queries.multiply(scores, keys, p.dim);
-        douts.multiply(dscores, values, a.v.dim);
-      } else {
-        multiply_rows<T, P>(scores, query_tile, warp_row, keys, p.dim, p.tf32);
-        multiply_rows<T, P>(dscores, dout_tile, warp_row, values, a.v.dim, p.tf32);
-      }
+      queries.template multiply<false>(scores, keys, p.dim, p.tf32);
+      douts.template multiply<false>(dscores, values, a.v.dim, p.tf32);
       float factor = p.scale_log2;
       if (key + kKeys > key_end || !(free || sight.all(key, key + kKeys))) {
         scale(scores, factor);
