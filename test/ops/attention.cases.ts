@@ -242,6 +242,9 @@ export default defineCases(attentionOp, [
     { extraKeys: 1, mask: t => biased(t).and(kept(t)).and(Mask.causal()) },
     { ...bias([4, 1, 519]), ...keep([1, 1, 4, 519]) },
   ),
+  // More rows than that, but not more than a block's: parts of keys too.
+  dense('some rows, parts of keys', { batch: 1, tq: 20, tk: 520, heads: 1 }, { mask: causal }),
+  dense('few queries, dropout, parts of keys', { batch: 1, tq: 2, tk: 600, heads: 1 }, { dropout: 0.2 }),
   dense('few rows, more queries than keys', { batch: 1, tq: 8, tk: 5, heads: 2, kvHeads: 1 }, { mask: causal }),
   dense(
     'few queries, all options',
@@ -442,6 +445,7 @@ export default defineCases(attentionOp, [
   cached('a window', { capacity: 80, lengths: [80, 41], tq: 3, heads: 4, kvHeads: 2 }, { mask: () => Mask.window(9, 2) }),
   cached('ragged, causal', { capacity: 80, lengths: [9, 80, 5, 70], queries: [7, 1, 0, 66] }, { mask: causal }),
   cached('parts', { capacity: 700, lengths: [700, 130], tq: 1, heads: 2, kvHeads: 1 }),
+  cached('some rows, parts', { capacity: 520, lengths: [513, 130, 0], tq: 9, heads: 2, kvHeads: 1 }, { mask: causal }),
   cached('nothing beside much', { capacity: 600, lengths: [0, 600, 1, 256], tq: 2, heads: 2, kvHeads: 1 }, { mask: causal }),
   cached('many sequences, few of them long', {
     capacity: 520,
@@ -485,6 +489,7 @@ export default defineCases(attentionOp, [
   ),
   cached('a window', { pageSize: 5, capacity: 80, lengths: [80, 41], tq: 3 }, { mask: () => Mask.window(9, 2) }),
   cached('parts', { pageSize: 16, capacity: 704, lengths: [700, 130], tq: 1, heads: 2, kvHeads: 1 }),
+  cached('some rows, parts', { pageSize: 16, capacity: 704, lengths: [700, 130], tq: 9, heads: 4, kvHeads: 2 }, { mask: causal }),
   cached('nothing beside much', { pageSize: 3, capacity: 540, lengths: [0, 538, 1, 257], tq: 2, heads: 2, kvHeads: 1 }, { mask: causal }),
   cached('few rows, wide', { pageSize: 3, capacity: 150, lengths: [149, 2], tq: 4, heads: 4, kvHeads: 1, dim: 128 }, { mask: causal }),
   cached('parts of the CPU', { pageSize: 64, capacity: 4224, lengths: [4200], tq: 1, heads: 1, dim: 4 }),
