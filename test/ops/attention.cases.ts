@@ -140,6 +140,8 @@ const keep = (shape: number[], probability = 0.6): Record<string, InputSpec> => 
 })
 const bias = (shape: number[]): Record<string, InputSpec> => ({ bias: { shape, dtype: 'f32', gradient: true } })
 
+const manyRows = 'of the same shape as cases that have one'
+
 const causal = () => Mask.causal()
 const kept = (t: Inputs) => Mask.keep(t.keep!)
 const biased = (t: Inputs) => Mask.bias(t.bias!)
@@ -200,6 +202,75 @@ export default defineCases(attentionOp, [
   dense('large scores', {}, { scale: 2 }),
   dense('grouped heads', { heads: 6, kvHeads: 2 }),
   dense('one key head', { heads: 4, kvHeads: 1, valueDim: 3 }),
+
+  // Rows enough for 32 a warp, at the edges of warps and blocks, and keys at those of tiles: 64, or 48 of heads above 64.
+  ...(
+    [
+      [65, 63, 40],
+      [96, 64, 64],
+      [97, 65, 64],
+      [127, 1, 64],
+      [129, 47, 128],
+      [160, 49, 72],
+      [161, 97, 72],
+    ] as const
+  ).map(([tq, tk, dim]) =>
+    dense(
+      `many rows, ${tq} by ${tk}, heads of ${dim}`,
+      { batch: 1, tq, tk, heads: tq > 128 ? 2 : 4, dim },
+      {},
+      {},
+      { noGradient: manyRows },
+    ),
+  ),
+  ...(
+    [
+      [255, 97],
+      [257, 66],
+    ] as const
+  ).map(([tq, tk]) =>
+    dense(`many rows, causal, ${tq} by ${tk}`, { batch: 1, tq, tk, heads: 2, dim: 40 }, { mask: causal }, {}, { noGradient: manyRows }),
+  ),
+  dense('many rows, groups that no warp holds whole', { batch: 1, tq: 22, tk: 70, heads: 12, kvHeads: 4, dim: 40 }, { mask: causal }),
+  dense(
+    'many rows, heads that are not aligned',
+    { batch: 1, tq: 66, tk: 66, heads: 4, dim: 39, valueDim: 33 },
+    { mask: causal },
+    {},
+    { noGradient: manyRows },
+  ),
+  dense('many rows, wide values', { batch: 1, tq: 66, tk: 50, heads: 4, dim: 24, valueDim: 100 }, {}, {}, { noGradient: manyRows }),
+  dense(
+    'many rows, a window',
+    { batch: 1, tq: 150, tk: 150, heads: 2, dim: 64 },
+    { mask: () => Mask.window(20, 3) },
+    {},
+    { noGradient: manyRows },
+  ),
+  dense('many rows, large scores', { batch: 1, tq: 66, tk: 200, heads: 4, dim: 40 }, { scale: 3 }, {}, { noGradient: manyRows }),
+  dense('many rows, a negative scale', { batch: 1, tq: 66, tk: 66, heads: 4, dim: 40 }, { scale: -0.3 }, {}, { noGradient: manyRows }),
+  dense('many rows, scale 0', { batch: 1, tq: 66, tk: 66, heads: 4, dim: 40 }, { scale: 0, mask: causal }, {}, { noGradient: manyRows }),
+  dense(
+    'many rows, key lengths',
+    { batch: 4, tq: 66, tk: 70, heads: 1, dim: 64 },
+    { mask: () => Mask.keyLengths([70, 64, 3, 0]) },
+    {},
+    { noGradient: manyRows },
+  ),
+  dense(
+    'many rows, extra keys beyond a gap',
+    { batch: 2, tq: 67, tk: 140, heads: 2, dim: 40 },
+    { extraKeys: 3, mask: () => Mask.causal().and(Mask.keyLengths([20, 130])) },
+    {},
+    { noGradient: manyRows },
+  ),
+  dense(
+    'many rows, bias, keep, dropout, causal',
+    { batch: 1, tq: 66, tk: 70, heads: 4, dim: 40 },
+    { dropout: 0.2, mask: t => biased(t).and(kept(t)).and(Mask.causal()) },
+    { ...bias([1, 4, 66, 70]), ...keep([1, 1, 66, 70]) },
+    { noGradient: manyRows },
+  ),
 
   dense('one query', { tq: 1, tk: 70 }),
   dense('few queries, grouped heads', { tq: 3, tk: 150, heads: 4, kvHeads: 2, dim: 17, valueDim: 80 }, { mask: causal }),
@@ -413,6 +484,7 @@ export default defineCases(attentionOp, [
   ragged('without rows', { q: [0, 0], k: [0, 0] }, {}),
   ragged('without sequences', { q: [], k: [] }, {}),
   ragged('across', { q: [7, 2, 9], k: [3, 80, 11] }, { heads: 4, kvHeads: 2, dim: 12, valueDim: 6 }),
+  ragged('many rows beside few', { q: [130, 3, 0, 33], k: [97, 60, 9, 33] }, { heads: 1, dim: 40 }, { mask: causal }),
   ragged('causal', { q: [7, 66, 9, 4], k: [9, 66, 5, 70] }, { heads: 4, kvHeads: 1 }, { mask: causal }),
   ragged('few rows, many keys', { q: [1, 3, 0, 2], k: [600, 2, 7, 300] }, { heads: 4, kvHeads: 2 }, { mask: causal }),
   ragged(
@@ -444,6 +516,7 @@ export default defineCases(attentionOp, [
   cached('not causal, many queries', { capacity: 70, lengths: [70, 66], tq: 68, heads: 1 }),
   cached('a window', { capacity: 80, lengths: [80, 41], tq: 3, heads: 4, kvHeads: 2 }, { mask: () => Mask.window(9, 2) }),
   cached('ragged, causal', { capacity: 80, lengths: [9, 80, 5, 70], queries: [7, 1, 0, 66] }, { mask: causal }),
+  cached('many rows', { capacity: 130, lengths: [128, 67, 1, 0], tq: 67, heads: 1, dim: 64 }, { mask: causal }),
   cached('parts', { capacity: 700, lengths: [700, 130], tq: 1, heads: 2, kvHeads: 1 }),
   cached('some rows, parts', { capacity: 520, lengths: [513, 130, 0], tq: 9, heads: 2, kvHeads: 1 }, { mask: causal }),
   cached('nothing beside much', { capacity: 600, lengths: [0, 600, 1, 256], tq: 2, heads: 2, kvHeads: 1 }, { mask: causal }),
@@ -479,6 +552,12 @@ export default defineCases(attentionOp, [
       cached('causal', { pageSize, capacity, lengths: [6, capacity, 3, capacity - 1], tq: 6, dim: 16, valueDim: 5 }, { mask: causal }),
     ]
   }),
+  cached('many rows', { pageSize: 5, capacity: 100, lengths: [97, 66], tq: 66, heads: 2, dim: 72 }, { mask: causal }),
+  cached(
+    'many rows beside few',
+    { pageSize: 16, capacity: 144, lengths: [131, 9, 0, 80], queries: [70, 3, 0, 66], heads: 2, kvHeads: 1, dim: 64 },
+    { mask: causal },
+  ),
   cached('several blocks', { pageSize: 16, capacity: 144, lengths: [131], tq: 70, heads: 2, kvHeads: 1, dim: 32 }, { mask: causal }),
   cached('wide heads', { pageSize: 16, capacity: 48, lengths: [40, 48], tq: 2, heads: 1, dim: 144, valueDim: 200 }),
   cached('rows that are not aligned', { pageSize: 6, capacity: 36, lengths: [36, 7], tq: 5, dim: 7, valueDim: 3 }),

@@ -66,6 +66,20 @@ describe('tiles in shared memory', () => {
       }, 60_000)
 })
 
+describe('many rows', () => {
+  for (const dim of [64, 128])
+    it(`share what a warp reads of keys and values between two blocks of 16, without bank conflicts, heads of ${dim}`, async () => {
+      // Two key heads leave too few blocks of 128 rows for the 4 multiprocessors of this machine, four do not.
+      const wavefronts = async (heads: number) => {
+        const { attention_forward: forward } = await counters({ tq: 128, tk: 384, heads, dim }, 'bf16')
+        expect(forward!.sharedWavefronts).toBe(forward!.sharedIdeal)
+        expect(forward!.matrixInstructions).toBe((heads * 2 * 128 * 384 * dim) / (16 * 8 * 16))
+        return forward!.sharedWavefronts / forward!.matrixInstructions
+      }
+      expect(await wavefronts(4)).toBeLessThan(0.62 * (await wavefronts(2)))
+    }, 60_000)
+})
+
 describe('global memory', () => {
   it('is read in whole sectors, once a block', async () => {
     const { attention_forward: forward } = await counters({ tq: 64, tk: 64, dim: 64 }, 'bf16')

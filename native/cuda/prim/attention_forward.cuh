@@ -29,6 +29,7 @@ struct Forward {
   int items = 0, wanted_items = 0;  // of a list: their most, and how many there would be if sequences ended with parts
   int tile_keys, least_tiles;       // of a part: fewer are not worth a block
   int columns;
+  bool whole_rows = false;  // rows of k and v are as wide as tiles, lie 16 bytes aligned and less than 2^31 elements apart
   float *partial = nullptr, *partial_most = nullptr, *partial_total = nullptr;
 
   Forward(const Gpu& gpu, const attention_args& args, int tile_keys, int least_tiles)
@@ -210,7 +211,7 @@ __global__ void __launch_bounds__(32 * kCombineWarps) attention_combine(const __
     total += load_constant(a.partial_total + at + part)[0] * exp2_approx(load_constant(a.partial_most + at + part)[0] - base);
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) total += __shfl_xor_sync(0xffffffffu, total, lanes);
-  const float factor = total == 0.0f ? 0.0f : 1.0f / total;
+  const float factor = total == 0.0f ? 0.0f : a.dropout.factor / total;
 
   const HeadRows<T> output = a.output.of<T>(s.b, s.first_q, kv_head * p.group, p.group);
   for (int first_column = 0; first_column < a.columns; first_column += 4 * kWarpSize) {

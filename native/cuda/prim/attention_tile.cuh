@@ -40,15 +40,16 @@ struct RowRange {
   __device__ __forceinline__ bool has(int row) const { return row >= begin && row < end && (row < gap_begin || row >= gap_end); }
 };
 
-// Loads columns [0, dim), zeros up to a whole group. Asynchronous where rows are aligned: the caller commits, waits and synchronizes.
-// Rows: HeadRows, or PagedRows of a paged cache. `threads` are the block's; the loop unrolls where rows and threads are constants.
+// Loads columns [0, dim), zeros up to a whole group, or up to P (kWhole). Asynchronous where rows are aligned: the caller commits, waits
+// and synchronizes. Rows: HeadRows, or PagedRows of a paged cache. `threads` are the block's; the loop unrolls where rows and threads are
+// constants.
 //
 // Eight lanes take 128 bytes of a row at a time. What a thread copies of a row lies 128 bytes apart in both memories, and rows that a
 // thread copies differ by multiples of 8 but in the smallest blocks, so that an address is an addition.
-template <class T, int P, class Rows>
+template <class T, int P, bool kWhole = false, class Rows>
 __device__ __forceinline__ void load_tile(T* tile, int rows, const Rows& from, int first, const RowRange& range, int dim, int threads) {
   constexpr int kPer = kChunk<T>, kLine = 8 * kPer, kChunks = P / kPer;
-  const int used = (dim + kGroup - 1) / kGroup * kGroup;
+  const int used = kWhole ? P : (dim + kGroup - 1) / kGroup * kGroup;
   if (from.vectors && dim % kPer == 0) {
     const int own = threadIdx.x / 8, column = threadIdx.x % 8 * kPer, step = threads / 8;
 #pragma unroll 4
@@ -179,19 +180,15 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kBlocks][kTiles][4], co
   }
 }
 
-// The depth index of a product is anyone's to permute. f32 takes w's columns 2t and 2t + 1 where the A operand wants t and t + 4, which is
-// how they lie, and reads b's rows accordingly.
-template <class T, int P, Operands kOperands, int kBlocks, int kTiles, int kColumnTiles>
-__device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTiles][4], const float (&w)[kBlocks][kTiles][4], const T* b,
-                                                 int column, int columns) {
-  constexpr int kSteps = kTiles * 8 / kDepth<T>, kGroupTiles = kGroup / 8;
-  const int lane = threadIdx.x % kWarpSize, g = lane / 4, t = lane % 4;
-  const LaneAddress<T, P> rows_at(lane % 16, column / 8 + lane / 16);  // of a 16-bit type; `column` is a multiple of 64
-  Fragment<T, 4, kOperands> a[kBlocks][kSteps];
+// w in D's layout as A operands. The depth index of a product is anyone's to permute: f32 takes w's columns 2t and 2t + 1 where the A
+// operand wants t and t + 4, which is how they lie, and multiply_columns reads b's rows accordingly.
+template <class T, Operands kOperands, int kBlocks, int kTiles>
+__device__ __forceinline__ void to_operands(Fragment<T, 4, kOperands> (&a)[kBlocks][kTiles * 8 / kDepth<T>],
+                                            const float (&w)[kBlocks][kTiles][4]) {
 #pragma unroll
   for (int m = 0; m < kBlocks; ++m)
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
+    for (int step = 0; step < kTiles * 8 / kDepth<T>; ++step) {
       if constexpr (sizeof(T) == 4) {
         a[m][step].set(0, __float_as_uint(w[m][step][0]));
         a[m][step].set(1, __float_as_uint(w[m][step][2]));
@@ -202,6 +199,15 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTile
         for (int i = 0; i < 4; ++i) a[m][step].set(i, pack<T>(w[m][2 * step + i / 2][i % 2 * 2], w[m][2 * step + i / 2][i % 2 * 2 + 1]));
       }
     }
+}
+
+template <class T, int P, Operands kOperands, int kBlocks, int kSteps, int kColumnTiles>
+__device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTiles][4],
+                                                 const Fragment<T, 4, kOperands> (&a)[kBlocks][kSteps], const T* b, int column,
+                                                 int columns) {
+  constexpr int kGroupTiles = kGroup / 8;
+  const int lane = threadIdx.x % kWarpSize, g = lane / 4, t = lane % 4;
+  const LaneAddress<T, P> rows_at(lane % 16, column / 8 + lane / 16);  // of a 16-bit type; `column` is a multiple of 64
 #pragma unroll
   for (int group = 0; group < kColumnTiles / kGroupTiles; ++group) {
     if (group * kGroup >= columns) break;
@@ -233,6 +239,14 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTile
   }
 }
 
+template <class T, int P, Operands kOperands, int kBlocks, int kTiles, int kColumnTiles>
+__device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTiles][4], const float (&w)[kBlocks][kTiles][4], const T* b,
+                                                 int column, int columns) {
+  Fragment<T, 4, kOperands> a[kBlocks][kTiles * 8 / kDepth<T>];
+  to_operands(a, w);
+  multiply_columns<T, P, kOperands>(d, a, b, column, columns);
+}
+
 }  // namespace detail
 
 // d[m][n] += rows [a_row + 16m, a_row + 16m + 16) of a times rows [8n, 8n + 8) of b, over `dim` columns.
@@ -260,8 +274,30 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTile
     detail::multiply_columns<T, P, Operands::split>(d, w, b, column, columns);
 }
 
+// 16-bit w as it goes into the product above, in half the registers; and the product.
+template <class T, int kBlocks, int kTiles>
+__device__ __forceinline__ void pack_rows(Fragment<T, 4, Operands::plain> (&packed)[kBlocks][kTiles / 2],
+                                          const float (&w)[kBlocks][kTiles][4]) {
+  detail::to_operands(packed, w);
+}
+template <class T, int P, int kBlocks, int kSteps, int kColumnTiles>
+__device__ __forceinline__ void multiply_columns(float (&d)[kBlocks][kColumnTiles][4],
+                                                 const Fragment<T, 4, Operands::plain> (&packed)[kBlocks][kSteps], const T* b, int column,
+                                                 int columns) {
+  detail::multiply_columns<T, P, Operands::plain>(d, packed, b, column, columns);
+}
+
+// Of keys at, at + 1, at + 8, at + 9, … of kTiles tiles those before `end`, a bit each.
+template <int kTiles>
+__device__ __forceinline__ uint32_t keys_before(int end) {
+  static_assert(2 * kTiles < 32);
+  const uint32_t even = (1u << 2 * min(max((end + 7) >> 3, 0), kTiles)) - 1, odd = (1u << 2 * min(max((end + 6) >> 3, 0), kTiles)) - 1;
+  return (even & 0x55555555u) | (odd & 0xaaaaaaaau);
+}
+
 // Bias and masks on scores in units of log2. The lane's rows are `row` and row + 8 of those that `group` heads from first_head on share,
-// its columns stand for keys `key`, key + 1, key + 8, …; keys from key_end on and rows from row_end on are hidden.
+// its columns stand for keys `key`, key + 1, key + 8, …; keys from key_end on and rows from row_end on are hidden. What a row sees is found
+// as bits, by loops that do not touch the scores: their registers leave no room for many loads at once.
 template <int kTiles>
 __device__ __forceinline__ void mask_scores(float (&scores)[kTiles][4], const AttentionProblem& p, const AttentionSequence& s, int group,
                                             int first_head, int row, int row_end, int key, int key_end) {
@@ -269,35 +305,38 @@ __device__ __forceinline__ void mask_scores(float (&scores)[kTiles][4], const At
   for (int half = 0; half < 2; ++half) {
     const int i = group == 1 ? row + 8 * half : (row + 8 * half) / group;
     const MaskRow mask(p, s, i, first_head + row + 8 * half - i * group);
-    // From the lane's first key on: those in [low, high) are seen as the mask says, and extra ones in [extra, end) always.
-    const int end = row + 8 * half < row_end ? key_end - key : -key, extra = s.masked_keys - key;
-    const int low = mask.low - key, high = min(end, mask.high - key);
-#pragma unroll
-    for (int at = 0; at < 8 * kTiles; at += 8)
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        float& score = scores[at / 8][2 * half + c];
-        score = (at + c >= low && at + c < high) || (at + c >= extra && at + c < end) ? score : -INFINITY;
+    // Keys that are seen as the mask says, and extra ones, which always are.
+    const int end = row + 8 * half < row_end ? key_end - key : -key;
+    uint32_t seen = keys_before<kTiles>(min(end, mask.high - key)) & ~keys_before<kTiles>(mask.low - key);
+    if (mask.keep) {
+      const uint8_t* const keep = mask.keep + key * p.keep.strides[3];
+      uint32_t kept = 0;
+#pragma unroll 4
+      for (int n = 0; n < kTiles; ++n) {
+        const int64_t at = 8 * n * p.keep.strides[3];
+        if (seen >> 2 * n & 1) kept |= (load(keep + at)[0] != 0 ? 1u : 0u) << 2 * n;
+        if (seen >> 2 * n & 2) kept |= (load(keep + at + p.keep.strides[3])[0] != 0 ? 2u : 0u) << 2 * n;
       }
+      seen = kept;
+    }
     if (mask.bias) {
       const float* const bias = mask.bias + key * p.bias.strides[3];
 #pragma unroll
-      for (int at = 0; at < 8 * kTiles; at += 8)
+      for (int n = 0; n < kTiles; ++n)
 #pragma unroll
         for (int c = 0; c < 2; ++c) {
-          float& score = scores[at / 8][2 * half + c];
-          const float add = at + c >= low && at + c < high ? load_float(bias + (at + c) * p.bias.strides[3]) : 0.0f;
+          if ((seen >> (2 * n + c) & 1) == 0) continue;
+          const float add = load_float(bias + (8 * n + c) * p.bias.strides[3]);
+          float& score = scores[n][2 * half + c];
           score = add == -INFINITY ? add : score + add * kLog2E;
         }
     }
-    if (mask.keep) {
-      const uint8_t* const keep = mask.keep + key * p.keep.strides[3];
+    if (p.extra > 0) seen |= keys_before<kTiles>(end) & ~keys_before<kTiles>(s.masked_keys - key);
 #pragma unroll
-      for (int at = 0; at < 8 * kTiles; at += 8)
+    for (int n = 0; n < kTiles; ++n)
 #pragma unroll
-        for (int c = 0; c < 2; ++c)
-          if (at + c >= low && at + c < high && load(keep + (at + c) * p.keep.strides[3])[0] == 0) scores[at / 8][2 * half + c] = -INFINITY;
-    }
+      for (int c = 0; c < 2; ++c)
+        if ((seen >> (2 * n + c) & 1) == 0) scores[n][2 * half + c] = -INFINITY;
   }
 }
 
