@@ -55,8 +55,9 @@ constexpr int kMatrixWarps = 4;
 // The score gradient of each pair (kGradient), or its weight. Some name their blocks a multiprocessor (0: any): left alone, ptxas
 // aims at more of them than shared memory has room for, and spills.
 template <class T, int P, bool kGradient>
-__global__ void __launch_bounds__(32 * kMatrixWarps, sizeof(T) == 4 || P == 256 ? 4 : 0)
-    attention_matrix(const __grid_constant__ AttentionMatrix a) {
+__global__ void __launch_bounds__(32 * kMatrixWarps, sizeof(T) == 4 || P == 256 ? 4
+                                                     : P == 128                 ? 3
+                                                                : 0) attention_matrix(const __grid_constant__ AttentionMatrix a) {
   constexpr int kKeys = kTileRows<T, P>, kTiles = kKeys / 8;
   SHARED_ARRAY(float, column_sums, kMatrixWarps* kKeys);
   const AttentionProblem& p = a.p;
