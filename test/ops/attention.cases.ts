@@ -285,7 +285,7 @@ export default defineCases(attentionOp, [
       [4, 4, 128],
       [1, 16, 129],
       [17, 1, 129],
-      [2, 2, 255],
+      [6, 1, 255],
       [1, 1, 257],
       [3, 5, 513],
     ] as const
