@@ -161,6 +161,7 @@ struct Check {
   void (*draw)(Draw&, int problem, uint32_t* in);
   void (*expect)(const uint32_t* in, Expected* out);
   void (*kernel)(const uint32_t* in, uint32_t* out);
+  unsigned threads = 32;  // of a block, which has one problem
 };
 
 void draw_rows(Draw& draw, uint32_t* rows) {
@@ -465,6 +466,20 @@ Check groups_check() {
           copy_groups_kernel};
 }
 
+Check named_barrier_check() {
+  return {"bar.sync and bar.arrive",
+          32,
+          32,
+          [](Draw& draw, int, uint32_t* in) {
+            for (int i = 0; i < 32; ++i) in[i] = draw.word();
+          },
+          [](const uint32_t* in, Expected* out) {
+            for (int i = 0; i < 32; ++i) out[i] = exactly(~in[i]);
+          },
+          named_barrier_kernel,
+          64};
+}
+
 std::vector<Check> all_checks() {
   return {load_check<1, false>(),
           load_check<1, true>(),
@@ -490,7 +505,8 @@ std::vector<Check> all_checks() {
           copy_check<4>(),
           copy_check<8>(),
           copy_check<16>(),
-          groups_check()};
+          groups_check(),
+          named_barrier_check()};
 }
 
 // --- running and comparing
@@ -512,7 +528,7 @@ std::vector<uint32_t> run(const Check& check, const Gpu& gpu, const std::vector<
   require(cudaMalloc(&to, out.size() * 4), "cudaMalloc");
   require(cudaMemsetAsync(to, 0xff, out.size() * 4, stream), "poisoning");
   require(cudaMemcpyAsync(from, in.data(), in.size() * 4, cudaMemcpyHostToDevice, stream), "uploading");
-  require(launch(gpu, LaunchShape{check.name.c_str(), dim3(static_cast<unsigned>(problems)), dim3(32)}, check.kernel,
+  require(launch(gpu, LaunchShape{check.name.c_str(), dim3(static_cast<unsigned>(problems)), dim3(check.threads)}, check.kernel,
                  static_cast<const uint32_t*>(from), static_cast<uint32_t*>(to)));
   require(cudaMemcpyAsync(out.data(), to, out.size() * 4, cudaMemcpyDeviceToHost, stream), "downloading");
   require(cudaStreamSynchronize(stream), check.name.c_str());

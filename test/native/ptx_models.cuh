@@ -1,10 +1,12 @@
-// One kernel for each instruction of native/cuda/ptx: a warp takes its problem's input words and leaves what the instruction made of them.
-// nvcc's build runs the instruction, the host compiler's its model; ptx_models.cc draws the inputs and compares.
+// One kernel for each instruction of native/cuda/ptx whose result can be told: a warp (of barriers two) takes its problem's input words and
+// leaves what the instruction made of them. nvcc's build runs the instruction, the host compiler's its model; ptx_models.cc draws the
+// inputs and compares.
 #pragma once
 #include "cuda/ptx/convert.cuh"
 #include "cuda/ptx/copy_async.cuh"
 #include "cuda/ptx/matrix_load.cuh"
 #include "cuda/ptx/mma.cuh"
+#include "cuda/ptx/named_barrier.cuh"
 
 namespace tilewise::TILEWISE_GPU {
 namespace models {
@@ -130,6 +132,23 @@ static __global__ void copy_groups_kernel(const uint32_t* in, uint32_t* out) {
   to[64] = tile[64 + lane];
   copy_async_wait<0>();
   to[96] = tile[96 + lane];
+}
+
+// In: a word for each lane of a warp. Out: its complement, there and back again between two warps, each of which must wait for the other.
+static __global__ void named_barrier_kernel(const uint32_t* in, uint32_t* out) {
+  SHARED_ARRAY(uint32_t, forth, 32);
+  SHARED_ARRAY(uint32_t, back, 32);
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  if (threadIdx.x < 32) {
+    forth[lane] = in[blockIdx.x * 32 + lane];
+    named_barrier_arrive(1, 64);
+    named_barrier_sync(2, 64);
+    out[blockIdx.x * 32 + lane] = back[31 - lane];
+  } else {
+    named_barrier_sync(1, 64);
+    back[lane] = ~forth[31 - lane];
+    named_barrier_arrive(2, 64);
+  }
 }
 
 }  // namespace models
