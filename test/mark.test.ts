@@ -12,19 +12,25 @@ describe.each(testDevices)('marks on $name', ({ device: own }) => {
     const x = zeros([64, 64], { device: own })
     const product = () => scope(() => void matmul(x, x))
     product()
-    const marks = [own.mark()]
-    for (const repeats of [1, 40]) {
-      for (let i = 0; i < repeats; i++) product()
-      marks.push(own.mark())
+    // Another program may take the processor in the middle of either: the least of several rounds is the work's own time.
+    const least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY] as [number, number]
+    for (let round = 0; round < 8; round++) {
+      const marks = [own.mark()]
+      for (const repeats of [1, 40]) {
+        for (let i = 0; i < repeats; i++) product()
+        marks.push(own.mark())
+      }
+      const [a, b, c] = marks as [(typeof marks)[0], (typeof marks)[0], (typeof marks)[0]]
+      const [one, forty, all] = await Promise.all([b.since(a), c.since(b), c.since(a)])
+      expect(one).toBeGreaterThan(0)
+      expect(all).toBeCloseTo(one + forty, 2)
+      expect(await a.since(b)).toBeCloseTo(-one, 2)
+      expect(await a.since(a)).toBe(0)
+      for (const mark of marks) mark.dispose()
+      least[0] = Math.min(least[0], one)
+      least[1] = Math.min(least[1], forty)
     }
-    const [a, b, c] = marks as [(typeof marks)[0], (typeof marks)[0], (typeof marks)[0]]
-    const [one, forty, all] = await Promise.all([b.since(a), c.since(b), c.since(a)])
-    expect(one).toBeGreaterThan(0)
-    expect(forty).toBeGreaterThan(one)
-    expect(all).toBeCloseTo(one + forty, 2)
-    expect(await a.since(b)).toBeCloseTo(-one, 2)
-    expect(await a.since(a)).toBe(0)
-    for (const mark of marks) mark.dispose()
+    expect(least[1]).toBeGreaterThan(least[0])
     x.dispose()
   })
   it('are set without waiting, and answered when the device has come there', async () => {
